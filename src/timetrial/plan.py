@@ -24,6 +24,16 @@ TASKS: Final = Registry(
     group="timetrial.tasks",
     built_in={
         "breast-cancer-logreg": "timetrial.tasks.breast_cancer_logreg:TASK",
+        **{
+            f"cifar10-resnet{n}-v{version}": f"timetrial.tasks.cifar10_resnet:V{version}_{n}"
+            for n in (20, 32, 44, 56)
+            for version in (1, 2)
+        },
+        "cifar10-resnet18": "timetrial.tasks.cifar10_resnet18:TASK",
+        "cifar10-resnet18-weighted": "timetrial.tasks.cifar10_resnet18:WEIGHTED_TASK",
+        "cifar10-resnet20-v1-2020": "timetrial.tasks.cifar10_resnet:V1_20_2020",
+        "cifar10-vgg-published": "timetrial.tasks.cifar10_vgg:PUBLISHED_TASK",
+        "cifar10-vgg16": "timetrial.tasks.cifar10_vgg:VGG16_TASK",
         "digits-cnn": "timetrial.tasks.digits_cnn:TASK",
         "fashion-mnist-cnn": "timetrial.tasks.fashion_mnist_cnn:TASK",
         "mnist-cnn": "timetrial.tasks.mnist_cnn:TASK",

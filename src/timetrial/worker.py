@@ -44,7 +44,7 @@ from timetrial.errors import DiskError, TimetrialError
 from timetrial.frameworks import REGISTRY, Framework
 from timetrial.plan import Plan
 from timetrial.rundir import LogWriter, RunDir
-from timetrial.spec import Build, Implementation, Workload
+from timetrial.spec import Build, Compilable, Implementation, Workload
 
 PARENT_VARIABLE: Final = "TIMETRIAL_PARENT"  # process id of a launcher on the same machine
 EXIT_ERROR: Final = 70
@@ -191,6 +191,11 @@ def _train(
     work = Workload(task=plan.task, seed=plan.seed, device=plan.device, precision=plan.precision)
     implementation: Implementation = build(work, splits, laps)
     framework.synchronise()
+
+    if isinstance(implementation, Compilable):
+        clock.enter("compile", step=step)
+        implementation.compile()
+        framework.synchronise()
 
     clock.enter("checkpoint", step=step)
     checkpoint.tidy(run, step)

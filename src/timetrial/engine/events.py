@@ -25,7 +25,8 @@ SegmentName: TypeAlias = Literal[
 Status: TypeAlias = Literal[
     "reached", "budget", "diverged", "out_of_memory", "timeout", "killed", "error"
 ]
-PARTS: Final = ("data", "forward", "backward", "communication", "optimizer")
+PARTS: Final = ("data", "forward", "backward", "communication", "optimizer", "fused")
+"""fused: forward, backward and optimizer are one compiled program and cannot be told apart."""
 
 
 # --- written by the launcher ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ from timetrial.engine.clock import Laps, SegmentClock
 from timetrial.engine.events import Checkpointed, Evaluated, Progress, Status
 from timetrial.plan import Plan
 from timetrial.rundir import LogWriter, RunDir
-from timetrial.spec import Implementation, Split, SplitName
+from timetrial.spec import Adaptive, Implementation, Split, SplitName
 
 CHUNK_S: Final = 0.4  # training is looked at this often: stop requests, budget, sign of life
 
@@ -59,6 +59,8 @@ def train(implementation: Implementation, session: Session, *, step: int, reache
         if seen.loss is None:
             clock.enter("teardown", step=step, sync=True)
             return Outcome("diverged", step, "the loss is not finite")
+        if isinstance(implementation, Adaptive):
+            implementation.evaluated(step, seen.loss)
         reached = reached or _meets_target(plan, seen)
         if (reached and plan.target is not None) or step >= plan.steps_max or not on_time:
             break
