@@ -507,11 +507,19 @@ class Compilable(Protocol):
 
 
 @runtime_checkable
+class PredictsWithDropout(Protocol):
+    """An implementation that can leave its dropout on, for figures that were taken that way."""
+
+    def predict_with_dropout(self, split: Split) -> np.ndarray:
+        """Return scores as `predict` does, dropout on, all else in evaluation mode."""
+
+
+@runtime_checkable
 class Adaptive(Protocol):
     """An implementation whose schedule looks at evaluations."""
 
     def evaluated(self, step: int, loss: float) -> None:
-        """Take note of the loss evaluated after `step` steps."""
+        """Take note of the loss of the evaluated split after `step` steps."""
 
 
 class Workload(Record, frozen=True, kw_only=True):

@@ -243,7 +243,7 @@ def _reached(plan: Plan, past: Sequence[WorkerEvent], step: int) -> bool:
         isinstance(event, Evaluated)
         and event.step <= step
         and event.split == target.split
-        and target.met_by(metrics.metric_value(target.metric, event.accuracy, event.loss))
+        and target.met_by(metrics.metric_value(target.metric, event))
         for event in past
     )
 

@@ -73,8 +73,8 @@ def test_dropout_is_what_tells_two_networks_apart_after_one_step():
     fast.advance(1)
     x, _, chosen = fast._batch(1)
     with torch.no_grad():
-        trained = fast._scores(x, with_torch._Way(chosen, moves=False))
-        evaluated = fast._scores(x, with_torch._Way(None, moves=False))
+        trained = fast._scores(x, fast._training(chosen, moves=False))
+        evaluated = fast._scores(x, with_torch._Way())
     assert not torch.equal(trained, evaluated)
 
 
@@ -103,7 +103,7 @@ def test_pooling_before_the_relu_changes_no_bit(name: str, dtype: torch.dtype):
     made.advance(2)
     x = made._cast(made._inputs)
     with torch.no_grad():
-        seen, plain = made._scores(x, with_torch._Way(None, moves=False)), x
+        seen, plain = made._scores(x, with_torch._Way()), x
         for path, layer, _, _, _ in made._rules.chain:
             weight, bias = (made._weights.get(f"{path}.{part}") for part in ("weight", "bias"))
             if isinstance(layer, Conv2d):

@@ -44,6 +44,17 @@ def draw(rules: Rules, seed: int, epoch: int) -> Draws:
     return Draws(epoch, seeds.order(seed, epoch, count), corners, flips, masks)
 
 
+def test_masks(rules: Rules, seed: int, count: int) -> dict[str, np.ndarray]:
+    """Return dropout masks for `count` examples of a test with dropout on, by layer's path."""
+    return {
+        row.path: seeds.keep_mask(
+            seed, f"test dropout/{row.path}", 0, (count, *row.input_shape), row.layer.rate
+        )
+        for row in walk(rules.chain)
+        if isinstance(row.layer, Dropout)
+    }
+
+
 def position(task: Task, step: int) -> tuple[int, int, int]:
     """Return a step's epoch, and the first and one past the last place in the epoch's order."""
     assert task.batch_size is not None

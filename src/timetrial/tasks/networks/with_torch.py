@@ -44,6 +44,7 @@ from timetrial.tasks.networks.batches import (
     draw,
     position,
     scale_and_offset,
+    test_masks,
 )
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
 
@@ -62,8 +63,9 @@ class Op(NamedTuple):
 class _Way(NamedTuple):
     """What one way through the network needs to know."""
 
-    chosen: Tensor | None  # of training; None: evaluation
-    moves: bool  # whether running statistics move
+    training: bool = False
+    moves: bool = False  # whether running statistics move
+    masks: Mapping[str, Tensor] = {}  # by dropout layer; none: dropout is off
 
 
 class TorchNetwork:
@@ -107,7 +109,7 @@ class TorchNetwork:
             x, y, chosen = self._batch(self._step)
             self._lap("data")
 
-            loss = self._loss(self._scores(x, _Way(chosen, moves=True)), y)
+            loss = self._loss(self._scores(x, self._training(chosen, moves=True)), y)
             self._lap("forward")
 
             gradients = list(torch.autograd.grad(loss, self._leaves))
@@ -127,9 +129,22 @@ class TorchNetwork:
             examples = self._placed[inputs.name]
         else:
             examples = self._place(inputs, 0)
-        way = _Way(None, moves=False)
+        way = _Way()
         parts = torch.split(examples, PREDICT_BATCH)
         return torch.cat([self._scores(self._cast(part), way) for part in parts]).cpu().numpy()
+
+    @torch.inference_mode()
+    def predict_with_dropout(self, split: Split) -> np.ndarray:
+        """Return scores of a split with dropout on."""
+        drawn = test_masks(self._rules, self._seed, len(split))
+        masks = {path: self._mask(keep) for path, keep in drawn.items()}
+        examples = self._place(split.inputs, 0)
+        scores = []
+        for at in range(0, len(split), PREDICT_BATCH):
+            part = slice(at, at + PREDICT_BATCH)
+            way = _Way(masks={path: mask[part] for path, mask in masks.items()})
+            scores.append(self._scores(self._cast(examples[part]), way))
+        return torch.cat(scores).cpu().numpy()
 
     def state(self) -> bytes:
         """Return variables, velocity and step."""
@@ -171,7 +186,7 @@ class TorchNetwork:
     def probe(self, step: int) -> Probe:
         """Return inputs, scores, loss and gradients of the mini-batch of `step`."""
         x, y, chosen = self._batch(step)
-        scores = self._scores(x, _Way(chosen, moves=False))
+        scores = self._scores(x, self._training(chosen, moves=False))
         loss = self._loss(scores, y)
         gradients = {}
         for name, g in zip(self._weights, torch.autograd.grad(loss, self._leaves), strict=True):
@@ -223,9 +238,15 @@ class TorchNetwork:
             height, width, _ = self._task.dataset.input_shape
             indices = crop_indices(draws.corners, draws.flips, height, width)
             self._rows, self._columns = (torch.from_numpy(i).to(self._device) for i in indices)
-        for path, keep in draws.masks.items():
-            mask = torch.from_numpy(keep).to(self._device)
-            self._masks[path] = mask.permute(0, 3, 1, 2) if mask.ndim == 4 else mask
+        self._masks = {path: self._mask(keep) for path, keep in draws.masks.items()}
+
+    def _mask(self, keep: np.ndarray) -> Tensor:
+        mask = torch.from_numpy(keep).to(self._device)
+        return mask.permute(0, 3, 1, 2) if mask.ndim == 4 else mask
+
+    def _training(self, chosen: Tensor, *, moves: bool) -> _Way:
+        masks = {path: mask[chosen] for path, mask in self._masks.items()}
+        return _Way(training=True, moves=moves, masks=masks)
 
     # --- network ---------------------------------------------------------------------------------
 
@@ -258,15 +279,14 @@ class TorchNetwork:
             case Dense():
                 return functional.linear(x, weights[f"{path}.weight"].T, weights[f"{path}.bias"])
             case BatchNorm(epsilon=epsilon, momentum=momentum):
-                training = way.chosen is not None
-                held = not training or way.moves
+                held = not way.training or way.moves
                 return functional.batch_norm(
                     x,
                     self._running[f"{path}.mean"] if held else None,
                     self._running[f"{path}.variance"] if held else None,
                     weights[f"{path}.scale"],
                     weights[f"{path}.shift"],
-                    training,
+                    way.training,
                     momentum,
                     epsilon,
                 )
@@ -277,9 +297,9 @@ class TorchNetwork:
             case GlobalAveragePool():
                 return x.mean((2, 3))
             case Dropout(rate=rate):
-                if way.chosen is None:
+                if path not in way.masks:
                     return x
-                return x * (self._masks[path][way.chosen].to(x.dtype) / (1 - rate))
+                return x * (way.masks[path].to(x.dtype) / (1 - rate))
             case Flatten():
                 return x.permute(0, 2, 3, 1).flatten(1) if x.ndim == 4 else x
             case Residual(activation=activation):
