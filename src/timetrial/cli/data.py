@@ -37,7 +37,10 @@ def fetch(
         list[str] | None, typer.Argument(metavar="NAME", help="Data sets. Default: all.")
     ] = None,
 ) -> None:
-    """Fetch data sets into the cache, every file's checksum compared; decode what takes long."""
+    """Fetch data sets into the cache, every file's checksum compared.
+
+    Decodes into the cache what would take seconds in every run.
+    """
     from timetrial import datasets
     from timetrial.cli.progress import ProgressWatcher
     from timetrial.datasets import sources
@@ -56,7 +59,8 @@ def fetch(
             typer.echo(f"timetrial: {error}", err=True)
             continue
         places = ", ".join(dict.fromkeys(located.places.values()))
-        typer.echo(f"{info.name}: {len(located.files)} files from {places}")
+        count = len(located.files)
+        typer.echo(f"{info.name}: {count} {'file' if count == 1 else 'files'} from {places}")
     if failed:
         raise typer.Exit(1)
 
