@@ -16,6 +16,7 @@ import timetrial
 from timetrial import findings, frameworks, machine, plan, store, suites
 from timetrial.datasets import get as find_dataset
 from timetrial.datasets import sources
+from timetrial.datasets.prepare import prepare
 from timetrial.engine.events import WorkerEvent
 from timetrial.errors import UnknownNameError, UsageError
 from timetrial.gridfile import read_grid
@@ -186,7 +187,7 @@ class Batch:
 
     def _locate(self, dataset: str) -> sources.Located:
         if dataset not in self._files:
-            self._files[dataset] = sources.locate(
+            self._files[dataset] = prepare(
                 find_dataset(dataset),
                 sources.search_path(os.environ),
                 fetch=True,
