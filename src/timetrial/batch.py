@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 import msgspec
 
 import timetrial
-from timetrial import findings, frameworks, machine, plan, store, suites
+from timetrial import findings, frameworks, machine, plan, references, store, suites
 from timetrial.datasets import get as find_dataset
 from timetrial.datasets import sources
 from timetrial.datasets.prepare import prepare
@@ -147,6 +147,7 @@ class Batch:
         task = plan.find_task(request.task)
         plan.check_request(task, request)
         task = plan.variant_of(task, dataset=request.dataset, eval_split=request.eval_split)
+        references.refuse_retired(request.framework)
         framework = plan.choose_framework(task, request.framework)
         frameworks.require(framework)
         if request.launcher not in LAUNCHERS.names():

@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     first = orders[0]
     if first.framework is not None:
         framework = cast(type[Framework], REGISTRY.get(first.framework))()
-        framework.setup(device=first.device, threads=first.threads)
+        framework.setup(device=first.device, threads=first.threads, precision=first.precision)
     for number, order in enumerate(orders):
         seen = follow(order, given)
         with (folder / seen_file(number)).open("wb") as out:
