@@ -120,6 +120,7 @@ def prove(
     device: str = "cpu",
     threads: int = 1,
     scale: Scale | None = None,
+    precisions: Sequence[Precision] = ("float64", "float32"),
     twins: Sequence[str] = (),
     say: Say = lambda text: None,
 ) -> Proof:
@@ -146,7 +147,7 @@ def prove(
     seen_twins: list[TwinCheck] = []
     for name in chosen:
         for precision, bounds, steps in _rounds(size):
-            if precision not in task.precisions:
+            if precision not in task.precisions or precision not in precisions:
                 continue
             order = _order(small, name, task, device, precision, threads, steps)
             mutated = twins_of(small) if name in twins and precision == "float64" else []
