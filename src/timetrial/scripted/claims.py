@@ -21,6 +21,7 @@ from timetrial.spec import SplitName, Target
 SAID_MAX: Final = 10_000  # lines kept in the log, beyond which they are only counted
 REFUSED_MAX: Final = 100
 KEYS_MAX: Final = 200
+WHY_MAX: Final = 500  # characters of a reason
 STEP_MAX: Final = 2**53
 ROUNDING: Final = 0.0005  # a claim rounded to three digits is none that differs
 _STEP_KEYS: Final = ("step", "step_num", "samples_count", "epoch_num")
@@ -71,7 +72,7 @@ class Claims:
             self.refused += 1
             if self.refused > REFUSED_MAX:
                 return None
-            return Refused(t_ns=t_ns, why=quote(f"step {_given_step(line)}: {error}"))
+            return Refused(t_ns=t_ns, why=quote(f"step {_given_step(line)}: {error}", WHY_MAX))
         self.counted += 1
         self.step = self._last[event.split] = event.step
         value = metrics.metric_value(self._target.metric, event.accuracy, event.loss)

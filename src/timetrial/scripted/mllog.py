@@ -82,9 +82,9 @@ class LineReader:
             yield Malformed(why=str(error), quoted=quote(line[at:]))
 
 
-def quote(text: bytes | str) -> str:
+def quote(text: bytes | str, longest: int = QUOTED) -> str:
     """Return the beginning of a text from outside, without what a terminal would act on."""
     if isinstance(text, bytes):
-        text = text[: 4 * QUOTED].decode("utf-8", errors="replace")
+        text = text[: 4 * longest].decode("utf-8", errors="replace")
     shown = "".join(c if c.isprintable() else "�" for c in text.strip())
-    return shown if len(shown) <= QUOTED else shown[:QUOTED] + "…"
+    return shown if len(shown) <= longest else shown[:longest] + "…"
