@@ -125,7 +125,6 @@ def test_a_liar_who_hands_in_predictions_is_shown_at_its_true_accuracy_and_flagg
     assert "off by +0.4900" in failed_checks(record)["claims"]
     [final] = [row for row in rows_of(record) if row.measure == "final_test_accuracy"]
     assert (final.value, final.division, final.framework) == (0.5, "open", "script")
-    assert "train.py" in final.system
 
 
 def test_a_claim_below_the_truth_is_a_finding_too_and_the_truth_counts(tmp_path: Path) -> None:
@@ -248,7 +247,7 @@ REFUSED = {
         "f, dict(descr='<f8', fortran_order=False, shape=(10**12,))); f.close()",
         "shape (1000000000000,)",
     ),
-    "folder": ("os.mkdir(to + '/a.npy')", "no plain file"),
+    "folder": ("os.mkdir(to + '/a.npy')", "cannot be read"),
     "symlink": (
         "np.save(to + '/b', labels); os.symlink(to + '/b.npy', to + '/a.npy')",
         "cannot be read",
@@ -392,13 +391,26 @@ def test_a_memory_error_is_out_of_memory(tmp_path: Path) -> None:
     assert ran(tmp_path, "raise MemoryError").status == "out_of_memory"
 
 
-def test_the_launchers_timeout_ends_the_command_too(tmp_path: Path) -> None:
-    plan = planned(tmp_path, "open('pid', 'w').write(str(os.getpid())); time.sleep(600)")
+def test_the_launchers_timeout_is_the_commands_too(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "time.sleep(600)")
     looks = msgspec.structs.replace(plan.rhythm, timeout_s=2.5)
-    slow = msgspec.structs.replace(plan, rhythm=looks, script_folder=str(tmp_path))
-    run, named = runs.place(tmp_path / "store", slow)
+    run, named = runs.place(tmp_path / "store", msgspec.structs.replace(plan, rhythm=looks))
     assert attempt(run, named).status == "timeout"
     assert not run.scratch.exists()
+
+
+def test_a_launcher_that_kills_its_job_ends_the_command_too(tmp_path: Path) -> None:
+    begin = "open('new', 'w').write(str(os.getpid())); os.rename('new', 'pid'); time.sleep(600)"
+    plan = planned(tmp_path, begin, script_folder=str(tmp_path))
+    run, named = runs.place(tmp_path / "store", plan)
+    with LocalLauncher().start(run, named, 0) as job:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "pid").exists():
+            assert time.monotonic() < deadline, "it never began"
+            time.sleep(0.02)
+        job.kill()
+        while job.poll() is None:
+            time.sleep(0.02)
     wait_for_end(tmp_path / "pid")
 
 
@@ -560,6 +572,19 @@ def test_what_a_script_cannot_be_asked_for_is_refused_in_words(
     base = Request(task="digits-cnn", division="open", script=(str(script(tmp_path)),))
     with pytest.raises(UsageError, match=words):
         runs.resolve(msgspec.structs.replace(base, **fields), seed=1)
+
+
+def test_the_python_call_takes_the_command_as_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = script(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for given in ("train.py", ["train.py", "--x"], (Path("train.py"), "--x")):
+        [plan] = api.plans("digits-cnn", seeds=1, division="open", script=given)
+        assert plan.script[:2] == (sys.executable, str(path))
+        assert plan.script[2:] == (() if isinstance(given, str) else ("--x",))
+    with pytest.raises(UsageError, match="is no command"):
+        api.plans("digits-cnn", division="open", script=[1])
 
 
 def test_a_label_names_the_framework(tmp_path: Path) -> None:
