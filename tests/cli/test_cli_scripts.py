@@ -107,6 +107,25 @@ def test_the_memory_limit_is_the_scripts(timetrial: Callable[..., Outcome], tmp_
     assert "out_of_memory" in seen.err
 
 
+def test_a_comparison_with_closed_runs_says_that_it_is_not_the_same_work(
+    timetrial: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    written(tmp_path, LINE)
+    task = "breast-cancer-logreg"
+    own = ["./train.py", "--division=open", f"--task={task}"]
+    for what in ([task], own):
+        seen = timetrial("run", *what, "--seeds=2", "--json", "--store=runs", cwd=tmp_path)
+        assert seen.code == 0, seen.err
+
+    [verdict] = timetrial(
+        "compare", "division=closed", "division=open", "--store=runs", "--json", cwd=tmp_path
+    ).json()
+
+    assert verdict["notes"][0].startswith("not the same work: A follows the task to the letter")
+    assert "B's clock holds its imports, A's does not" in verdict["notes"]
+    assert "closed division" in verdict["a"]
+
+
 def test_a_failed_script_ends_with_status_3_and_its_last_lines(
     timetrial: Callable[..., Outcome], tmp_path: Path
 ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from timetrial import frameworks, machine
 from timetrial.scripted import command
 from timetrial.spec import Target, Task
 from timetrial.store import RunRecord
+
+OWN_PRECISION: Final = "its own"  # a script does not say in which it computes
 
 
 class System(NamedTuple):
@@ -77,7 +79,7 @@ def system_of(record: RunRecord) -> System:
         device=plan.device,
         cores=plan.cores,
         memory_bytes=plan.memory_bytes,
-        precision="its own" if plan.script else plan.precision,
+        precision=OWN_PRECISION if plan.script else plan.precision,
         workers=plan.workers,
         launcher=plan.launcher,
         network=plan.network,

@@ -18,7 +18,7 @@ def script_notes(runs: Sequence[RunRecord]) -> list[str]:
     notes = [
         f"open division: {command.name_of(plan)} chose model, tricks and language itself; only "
         "data, target, budget and clock are the task's",
-        "from the start of the command all time is train: loading, building and evaluating cannot "
+        "from the start of the command all time is train: imports, loading and evaluating cannot "
         "be told apart; the target is read on test",
     ]
     notes += _believed(runs)

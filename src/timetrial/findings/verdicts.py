@@ -8,7 +8,7 @@ import numpy as np
 
 from timetrial.errors import UsageError
 from timetrial.findings.estimates import run_notes, times_of
-from timetrial.findings.groups import Group, System, targets_of
+from timetrial.findings.groups import OWN_PRECISION, Group, System, targets_of
 from timetrial.rows import Verdict
 from timetrial.spec import Target
 from timetrial.stats import clocks, compare, measures, noise
@@ -66,7 +66,8 @@ def work_notes(a: Group, b: Group) -> list[str]:
         closed, open_ = ("A", "B") if b.system.division == "open" else ("B", "A")
         return [
             f"not the same work: {closed} follows the task to the letter (closed), {open_} has "
-            "rules of its own (open)"
+            "rules of its own (open)",
+            *([f"{open_}'s clock holds its imports, {closed}'s does not"] if any(scripts) else []),
         ]
     if any(scripts) and (a.system.version, a.system.framework) != (
         b.system.version,
@@ -89,7 +90,7 @@ def differences(a: System, b: System) -> tuple[str, str]:
         "precision",
     ):
         left, right = getattr(a, field), getattr(b, field)
-        if left != right:
+        if left != right and OWN_PRECISION not in (left, right):
             words.append((_word(field, left), _word(field, right)))
     if not words and a.name != b.name:
         words.append((a.name, b.name))
