@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from timetrial.api import compare, find_store, load, plans, resume, run
     from timetrial.results import Rows, Runs
     from timetrial.rows import Row, Verdict
+    from timetrial.scripted.recording import record
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "find_store",
     "load",
     "plans",
+    "record",
     "resume",
     "run",
 ]
@@ -37,6 +39,7 @@ _HOMES: Final = {
     "Rows": "timetrial.results",
     "Runs": "timetrial.results",
     "Verdict": "timetrial.rows",
+    "record": "timetrial.scripted.recording",
 }
 
 

@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Final
 
 from timetrial import store
-from timetrial.engine.events import Allocated, Evaluated, Exited, Released, Segment, Started
+from timetrial.engine.events import (
+    Allocated,
+    Commanded,
+    Evaluated,
+    Exited,
+    Released,
+    Segment,
+    Started,
+)
 from timetrial.errors import FormatError, TimetrialError
 from timetrial.plan import find_task, variant_of
 from timetrial.rundir import RunDir, sha256, unseal
+from timetrial.scripted.claims import largest_gap
 from timetrial.spec import Record
 from timetrial.stats import measures
 from timetrial.store import RunRecord
@@ -153,6 +162,8 @@ def evaluation_counts(record: RunRecord) -> Check:
     }
     evaluations = [event for event in record.worker if isinstance(event, Evaluated)]
     for event in evaluations:
+        if not event.recomputed:  # the check `claims` speaks of it
+            continue
         right = event.accuracy * event.examples
         if event.examples != sizes[event.split] or abs(right - round(right)) > 1e-6:
             detail = (
@@ -167,7 +178,8 @@ def steps_possible(record: RunRecord) -> Check:
     """Steps never go back within an attempt and stay within the plan."""
     for attempt, events in store.by_attempt(record.launcher, record.worker).items():
         steps = [step for event in events if (step := getattr(event, "step", None)) is not None]
-        if steps != sorted(steps) or (steps and steps[-1] > record.plan.steps_max):
+        most = float("inf") if record.plan.script else record.plan.steps_max
+        if steps != sorted(steps) or (steps and steps[-1] > most):
             detail = f"attempt {attempt}: steps go back or beyond {record.plan.steps_max}"
             return Check(name="steps possible", ok=False, detail=detail)
     return Check(name="steps possible", ok=True, detail=f"{record.steps} steps")
@@ -176,6 +188,8 @@ def steps_possible(record: RunRecord) -> Check:
 def repeats_agree(record: RunRecord) -> Check:
     """On a CPU, evaluations made again after a kill are bit-identical to those before it."""
     seen: dict[tuple[int, str], str] = {}
+    if record.plan.script:
+        return Check(name="repeats agree", ok=True, detail="a script starts anew")
     for event in record.worker:
         if not isinstance(event, Evaluated):
             continue
@@ -229,6 +243,35 @@ def cpu_possible(record: RunRecord) -> Check:
     return Check(name="cpu possible", ok=used <= most * 1.02 + 0.1, detail=detail)
 
 
+def claims_hold(record: RunRecord) -> Check:
+    """What a script claimed is what its predictions say, within rounding to three digits."""
+    evaluations = [event for event in record.worker if isinstance(event, Evaluated)]
+    count, furthest = largest_gap(evaluations)
+    if count:
+        detail = f"{count} of {len(evaluations)} claims differ: {furthest}"
+        return Check(name="claims", ok=False, detail=detail)
+    believed = sum(not event.recomputed for event in evaluations)
+    detail = "no claim contradicts its predictions"
+    if believed:
+        detail = f"{believed} of {len(evaluations)} accuracies as the script reported them"
+    return Check(name="claims", ok=True, detail=detail)
+
+
+def script_kept(record: RunRecord) -> Check:
+    """The script that ran is the planned one, and so is the copy of it."""
+    plan = record.plan
+    if not plan.script or plan.script_file is None:
+        return Check(name="script", ok=True, detail="no file of its own")
+    ran = [event.sha256 for event in record.worker if isinstance(event, Commanded)]
+    if any(seen != plan.script_sha256 for seen in ran):
+        return Check(name="script", ok=False, detail="another script ran than was planned")
+    copy = record.run.script(Path(plan.script_file).name)
+    if copy.is_file() and sha256(copy) != plan.script_sha256:
+        return Check(name="script", ok=False, detail=f"{copy.name} is not the script that ran")
+    kept = "a copy is kept" if copy.is_file() else "no copy: too large, or no text"
+    return Check(name="script", ok=True, detail=f"{str(plan.script_sha256)[:12]}; {kept}")
+
+
 AUDIT: Final[tuple[Callable[[RunRecord], Check], ...]] = (
     segments_sum,
     segments_tile,
@@ -239,6 +282,8 @@ AUDIT: Final[tuple[Callable[[RunRecord], Check], ...]] = (
     rules_known,
     target_claimed,
     cpu_possible,
+    claims_hold,
+    script_kept,
 )
 
 
@@ -249,9 +294,8 @@ def repeated_seeds(records: Sequence[RunRecord]) -> dict[str, str]:
         plan = record.plan
         if plan.calibration is None:
             limits = (plan.cores, plan.memory_bytes, plan.device, plan.precision, plan.workers)
-            groups[(plan.task_hash, plan.framework, plan.launcher, *limits, plan.seed)].append(
-                record
-            )
+            who = (plan.framework, plan.script, plan.script_sha256)
+            groups[(plan.task_hash, *who, plan.launcher, *limits, plan.seed)].append(record)
     return dict(_repeats(groups.values()))
 
 

@@ -26,6 +26,7 @@ from timetrial.launch.supervise import Result, supervise
 from timetrial.machine import MachineRecord
 from timetrial.plan import Plan, Request
 from timetrial.rundir import RunDir, create_run_dir, pretty_json, write_atomically
+from timetrial.scripted import command
 from timetrial.stats import clocks, intervals, measures, sequential
 from timetrial.store import RunRecord
 
@@ -147,15 +148,19 @@ class Batch:
         task = plan.find_task(request.task)
         plan.check_request(task, request)
         task = plan.variant_of(task, dataset=request.dataset, eval_split=request.eval_split)
-        references.refuse_retired(request.framework)
-        framework = plan.choose_framework(task, request.framework)
-        frameworks.require(framework)
+        if request.script:
+            framework, implementation = command.check_request(request), ""
+        else:
+            references.refuse_retired(request.framework)
+            framework = plan.choose_framework(task, request.framework)
+            frameworks.require(framework)
+            implementation = task.implementations[framework]
         if request.launcher not in LAUNCHERS.names():
             LAUNCHERS.get(request.launcher)
         task, rhythm = plan.apply_settings(task, request)
         cpus, cores = plan.restrict_cpus(request.cores)
         located = self._locate(task.dataset.name)
-        return Plan(
+        draft = Plan(
             format=plan.FORMAT,
             run=run_name,
             batch=self._name,
@@ -165,7 +170,7 @@ class Batch:
             task_hash=task.hash(),
             division=request.division,
             framework=framework,
-            implementation=task.implementations[framework],
+            implementation=implementation,
             device=request.device,
             precision=plan.choose_precision(task, request.precision),
             cpus=cpus,
@@ -185,6 +190,7 @@ class Batch:
             calibration=None,
             command=self.command,
         )
+        return command.complete(draft, request, Path.cwd()) if request.script else draft
 
     def _locate(self, dataset: str) -> sources.Located:
         if dataset not in self._files:
@@ -199,6 +205,7 @@ class Batch:
     def _create(self, draft: Plan) -> RunDir:
         directory = create_run_dir(self._place, f"{draft.task.name}-{self._name}")
         named = msgspec.structs.replace(draft, run=directory.path.name)
+        command.keep_copy(directory, named)
         write_atomically(directory.plan, pretty_json(named))
         self._waiting.append((directory, named))
         self._all.append(directory)
@@ -288,13 +295,15 @@ def expand(
     lists: dict[str, list[object]] = {
         name: list(value) if isinstance(value, list | tuple) else [value]
         for name, value in choices.items()
-        if value is not None and name != "settings"
+        if value is not None and name not in ("settings", "script")
     }
     for field, values in lists.items():
         if not values:
             raise UsageError(f"{field} = [] names nothing to run. Allowed: a value or several.")
     if choices.get("settings"):
         lists["settings"] = [choices["settings"]]
+    if choices.get("script"):
+        lists["script"] = [_words(choices["script"])]
     names = [what] if isinstance(what, str | Path) else list(what)
     requests: list[Request] = []
     seeds: int | Sequence[int] | None = None
@@ -320,6 +329,18 @@ def expand(
     for request in requests:
         _check_kinds(request)
     return _unique(requests), seeds, place
+
+
+def _words(script: object) -> tuple[str, ...]:
+    """Return a command as words; a single text is one word.
+
+    Raises:
+        UsageError: Not words.
+    """
+    words = [script] if isinstance(script, str | Path) else script
+    if not isinstance(words, Sequence) or not all(isinstance(w, str | Path) for w in words):
+        raise UsageError(f"script = {script!r} is no command. Allowed: a list of words.")
+    return tuple(map(str, words))
 
 
 def _check_kinds(request: Request) -> None:

@@ -82,6 +82,10 @@ class Plan(Record, frozen=True, kw_only=True):
     data_sources: Mapping[str, str]  # file of the data set -> which source gave it
     calibration: str | None  # pair of an A/A calibration, else None
     command: tuple[str, ...]
+    script: tuple[str, ...] = ()  # open division: the command that trains, program first
+    script_folder: str = ""  # in which it runs
+    script_file: str | None = None  # its own file, None where it has none
+    script_sha256: str | None = None  # of that file
 
 
 class Request(Record, frozen=True, kw_only=True):
@@ -102,6 +106,7 @@ class Request(Record, frozen=True, kw_only=True):
     budget_s: float | None = None
     light: bool = False
     settings: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
+    script: tuple[str, ...] = ()  # open division: a command of one's own, as typed
 
 
 def find_task(name: str) -> Task:

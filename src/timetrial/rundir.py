@@ -7,6 +7,8 @@ events.<rank>.jsonl       a worker's log
 meter.<host>.jsonl        the sampler's log
 stdout.<rank>.log         what the worker printed, standard error included
 checkpoints/              states to resume from
+script.<name>             open division: the script as it was planned
+scratch/                  open division, while it runs: data for the command, its predictions
 done.json                 last: status, exit codes, SHA-256 of each file
 """
 
@@ -36,6 +38,7 @@ else:
 T = TypeVar("T")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _HOST: Final = re.compile(r"[^A-Za-z0-9_-]+")
+_SCRIPT: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class Done(Record, frozen=True, kw_only=True):
@@ -71,6 +74,15 @@ class RunDir:
     def checkpoints(self) -> Path:
         """The folder of states to resume from."""
         return self.path / "checkpoints"
+
+    @property
+    def scratch(self) -> Path:
+        """The folder that a command of the open division works with; gone when it has ended."""
+        return self.path / "scratch"
+
+    def script(self, name: str) -> Path:
+        """Return the file that keeps a copy of the script called `name`."""
+        return self.path / f"script.{_SCRIPT.sub('-', name)}"
 
     @property
     def launcher_events(self) -> Path:

@@ -58,6 +58,7 @@ class Evaluation(NamedTuple):
     accuracy: float
     loss: float | None
     scores_sha256: str
+    recomputed: bool = True  # False: the word of a script
     top5: float | None = None
 
 
@@ -118,7 +119,8 @@ class RunRecord:
         for attempt, events in by_attempt(self.launcher, self.worker).items():
             for event in events:
                 if isinstance(event, Started):
-                    kept = [seen for seen in kept if seen.step <= event.step]
+                    # a script starts anew: nothing it reported before counts
+                    kept = [s for s in kept if s.step <= event.step and not self.plan.script]
                 elif isinstance(event, Evaluated):
                     kept = [k for k in kept if (k.step, k.split) != (event.step, event.split)]
                     kept.append(_evaluation(event, shifts.get(attempt, 0)))
@@ -185,6 +187,7 @@ def _evaluation(event: Evaluated, shift_ns: int) -> Evaluation:
         accuracy=event.accuracy,
         loss=event.loss,
         scores_sha256=event.scores_sha256,
+        recomputed=event.recomputed,
         top5=event.top5,
     )
 

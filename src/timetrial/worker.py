@@ -122,7 +122,19 @@ def _run(
     )
     clock = SegmentClock(log, start_ns=FIRST_LINE_NS, first="imports")
     try:
-        outcome = _train(run, plan, log, clock, past=past, saved=saved, stop=stop)
+        if plan.script:
+            from timetrial.scripted import session  # no closed run waits for its import
+
+            outcome = session.run(
+                run,
+                plan,
+                log,
+                clock,
+                spent_ns=_busy_ns(past),
+                stop_asked=lambda: stop.asked,
+            )
+        else:
+            outcome = _train(run, plan, log, clock, past=past, saved=saved, stop=stop)
     except DiskError:
         raise
     except MemoryError:
@@ -137,6 +149,8 @@ def _run(
         kind = "" if isinstance(error, TimetrialError) else f"{type(error).__name__}: "
         return _end(log, step, "error", f"{kind}{error}", EXIT_ERROR)
     code = EXIT_ASKED if outcome.status is None else 0
+    if outcome.status in ("error", "killed"):  # of a script: the launcher knows if it was memory
+        code = EXIT_ERROR
     return _end(log, outcome.step, outcome.status, outcome.detail, code)
 
 

@@ -23,6 +23,7 @@ ORDER = (
     ("engine", "the timed loop knows no task; tasks use its seeds and checkpoint packing"),
     ("datasets frameworks tasks", "what the engine is given"),
     ("meter", "reads counters; runs beside the worker"),
+    ("scripted", "the open division: a command in the worker's place, its claims judged"),
     ("worker", "joins engine and task in a process of its own"),
     ("launch", "starts workers and meters"),
     ("machine", "before store: records hold the machine"),

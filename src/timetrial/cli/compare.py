@@ -13,7 +13,17 @@ from timetrial.errors import UnknownNameError, UsageError
 if TYPE_CHECKING:
     from timetrial.results import Runs
 
-FIELDS: Final = ("batch", "cores", "device", "framework", "launcher", "precision", "run", "task")
+FIELDS: Final = (
+    "batch",
+    "cores",
+    "device",
+    "division",
+    "framework",
+    "launcher",
+    "precision",
+    "run",
+    "task",
+)
 
 
 def compare(

@@ -67,7 +67,9 @@ class ProgressWatcher:
         self._progress.update(self._runs, total=of, completed=number - 1)
         if self._run is not None:
             self._progress.remove_task(self._run)
-        self._run = self._progress.add_task(self._label, total=plan.steps_max, note="starting")
+        self._run = self._progress.add_task(
+            self._label, total=None if plan.script else plan.steps_max, note="starting"
+        )
 
     def events(self, plan: Plan, events: Sequence[WorkerEvent]) -> None:
         """Move the bar of the run."""

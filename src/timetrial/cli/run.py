@@ -25,7 +25,9 @@ def run(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="WHAT", help="Tasks, suites or grid files (.toml). Nothing named: suite quick."
+            metavar="WHAT",
+            help="Tasks, suites or grid files (.toml). Nothing named: suite quick. With --task: "
+            "a script or command of one's own, its options after --.",
         ),
     ] = None,
     framework: Annotated[
@@ -80,7 +82,14 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="closed (default): the rules to the letter; open: --set may change them.",
+            help="closed (default): the rules to the letter; open: --set may change them, or a "
+            "script of one's own (--task) does the work.",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="WHAT is a command that learns this task; with --division open."
         ),
     ] = None,
     dataset: Annotated[
@@ -154,6 +163,11 @@ def run(
             "--html and --json."
         )
     names: list[str] = what or ["quick"]
+    if task is not None:
+        choices["script"] = _own_command(what, task, resume=resume)
+        names = [task]
+    elif not resume:
+        _refuse_scripts(names, division)
     one = names[0] if len(names) == 1 else names
     if dry_run:
         options.echo_json(api.plans(one, seeds=seeds, **choices))
@@ -182,6 +196,39 @@ def run(
     if any(record.status in (None, *FAILED) for record in runs):
         print(_failures(runs), file=sys.stderr)
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _own_command(what: Sequence[str] | None, task: str, *, resume: bool) -> tuple[str, ...]:
+    """Return WHAT as the command that learns `task`.
+
+    Raises:
+        UsageError: There is none, or a run is to be resumed.
+        UnknownNameError: No such task.
+    """
+    from timetrial import plan
+
+    if resume:
+        raise UsageError("--resume finishes runs as they were planned. Leave out --task.")
+    plan.find_task(task)
+    if not what:
+        raise UsageError(
+            f"--task {task} needs a command to run. Write: "
+            f"timetrial run ./train.py --division open --task {task}"
+        )
+    return tuple(what)
+
+
+def _refuse_scripts(names: Sequence[str], division: str | None) -> None:
+    """Say what a script that was named without a task lacks."""
+    for name in names:
+        if name.endswith(".py") or (("/" in name or "\\" in name) and Path(name).is_file()):
+            if name.endswith(".toml"):
+                continue
+            missing = "--task NAME" if division == "open" else "--division open --task NAME"
+            raise UsageError(
+                f"{name} is a script, and what it is to learn is not said. Add {missing}; "
+                "`timetrial list` shows the tasks."
+            )
 
 
 def _say_how_to_resume(places: Sequence[str]) -> None:

@@ -124,16 +124,22 @@ class Fenced(Record, frozen=True, kw_only=True, tag_field="event", tag="fenced")
 
 
 class Evaluated(Record, frozen=True, kw_only=True, tag_field="event", tag="evaluated"):
-    """The metrics of one split after `step` steps, computed by the engine from the scores."""
+    """The metrics of one split after `step` steps, computed by the engine from the scores.
+
+    Of a script that handed in no predictions, `accuracy` is its claim: `recomputed` is False,
+    `examples` is 0 and `scores_sha256` is empty.
+    """
 
     t_ns: int
     step: int
     split: SplitName
     examples: int  # rows of scores received
     accuracy: float
-    loss: float | None  # mean cross-entropy; None: not finite
+    loss: float | None  # mean cross-entropy; None: not finite, or classes without scores
     scores_sha256: str
     top5: float | None = None  # share of labels among the five highest scores, where the task asks
+    recomputed: bool = True
+    claimed: float | None = None  # the accuracy that a script reported beside its predictions
 
 
 class Measured(Record, frozen=True, kw_only=True, tag_field="event", tag="measured"):
@@ -173,6 +179,42 @@ class Stopped(Record, frozen=True, kw_only=True, tag_field="event", tag="stopped
     detail: str
 
 
+class Commanded(Record, frozen=True, kw_only=True, tag_field="event", tag="commanded"):
+    """The command of an open-division run was started."""
+
+    t_ns: int
+    pid: int
+    sha256: str | None  # of its file just before; None: it has no file of its own
+
+
+class Said(Record, frozen=True, kw_only=True, tag_field="event", tag="said"):
+    """A :::MLLOG line of the command other than an accuracy. Nothing is computed from it."""
+
+    t_ns: int  # when the worker read it
+    key: str
+    value: str  # as JSON
+    time_ms: float | None  # the command's own clock, not believed
+
+
+class Refused(Record, frozen=True, kw_only=True, tag_field="event", tag="refused"):
+    """An accuracy that the command reported does not count."""
+
+    t_ns: int
+    why: str
+
+
+class Ended(Record, frozen=True, kw_only=True, tag_field="event", tag="ended"):
+    """The command of an open-division run has ended, and all of its processes with it."""
+
+    t_ns: int
+    code: int  # negative: the signal that ended it
+    lines: Mapping[str, int]  # key of a :::MLLOG line -> how many; "other keys": beyond the limit
+    malformed: int  # :::MLLOG lines that could not be read
+    first_malformed: str
+    refused: int  # accuracies that do not count
+    outlived: int  # processes that still ran when the command had ended, and were killed
+
+
 WorkerEvent: TypeAlias = (
     Started
     | Environment
@@ -183,6 +225,10 @@ WorkerEvent: TypeAlias = (
     | Checkpointed
     | Progress
     | Stopped
+    | Commanded
+    | Said
+    | Refused
+    | Ended
 )
 
 LAUNCHER_LOG: Final = LogReader[LauncherEvent](LauncherEvent)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 groups      runs grouped into systems
 estimates   the rows of one system
+scripts     what is said of a script of the open division
 verdicts    two systems compared; the machine's own noise
 pictures    curves, bars, run lines, machine facts
 """

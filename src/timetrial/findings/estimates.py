@@ -12,6 +12,7 @@ import numpy as np
 from timetrial import machine, references
 from timetrial.engine.metrics import metric_value
 from timetrial.findings.groups import Group, targets_of
+from timetrial.findings.scripts import script_notes
 from timetrial.rows import Row
 from timetrial.spec import Metric, Target
 from timetrial.stats import clocks, intervals, measures, rules
@@ -32,8 +33,11 @@ def rows_of(group: Group, after_s: Sequence[float] = ()) -> list[Row]:
     rows += [steps_row(group, target) for target in targets]
     rows += olympic_row(group, targets[-1])
     rows += after_rows(group, targets[-1], after_s)
-    rows += own_rows(group)
+    scripted = bool(group.runs[-1].plan.script)
+    rows += [] if scripted else own_rows(group)
     for measure in PER_RUN:
+        if scripted and measure.name in BY_STEP:  # a script's steps are what it says they are
+            continue
         rows += per_run_row(group, measure)
     return rows
 
@@ -47,7 +51,7 @@ def time_row(group: Group, target: Target, clock_name: str) -> Row:
     else:
         estimate = intervals.restricted_mean(*measures.as_arrays(times))
     notes = [] if times is None else list(censoring_notes(times))
-    if not group.task.stops_at_target:
+    if not group.task.stops_at_target and not group.runs[-1].plan.script:
         notes.append("no validation split: the run stops on nothing, the target is read on test")
     return make_row(
         group,
@@ -107,6 +111,8 @@ def gate_notes(group: Group, target: Target, times: Sequence[measures.TimeToTarg
     From GATE_RUNS_MIN runs on, all of which reached; on both sides: too fast is as suspicious as
     too slow.
     """
+    if group.runs[-1].plan.script:
+        return ["steps are what the script says they are"]
     if len(times) < GATE_RUNS_MIN or not all(time.reached for time in times):
         return []
     for point in references.convergence_points():
@@ -238,6 +244,9 @@ PER_RUN: Final = (
 )
 
 
+BY_STEP: Final = ("seconds_per_step", "examples_per_s")
+
+
 def per_run_row(group: Group, measure: PerRun) -> list[Row]:
     """Return the measure's row, none where no run has it."""
     values = [measure.value(run) for run in group.runs]
@@ -333,14 +342,17 @@ def run_notes(group: Group) -> list[str]:
     notes = []
     resumed = sum(run.attempts > 1 for run in group.runs)
     if resumed:
+        anew = ", each from its beginning" if group.runs[-1].plan.script else ""
         notes.append(
-            f"{resumed} of {len(group.runs)} runs were resumed: time between attempts counts in "
-            "the clocks mlperf and wall"
+            f"{resumed} of {len(group.runs)} runs were resumed{anew}: time between "
+            "attempts counts in the clocks mlperf and wall"
         )
     reasons = {reason for run in group.runs if (reason := busy_reason(run))}
     if reasons:
         notes.append(f"busy machine: {'; '.join(sorted(reasons))}")
-    if group.system.division == "open":
+    if group.runs[-1].plan.script:
+        notes += script_notes(group.runs)
+    elif group.system.division == "open":
         notes.append("open division: rules of the task were changed with --set")
     return notes
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from timetrial import frameworks, machine
+from timetrial.scripted import command
 from timetrial.spec import Target, Task
 from timetrial.store import RunRecord
+
+OWN_PRECISION: Final = "its own"  # a script does not say in which it computes
 
 
 class System(NamedTuple):
@@ -57,12 +60,12 @@ def system_of(record: RunRecord) -> System:
     plan = record.plan
     version = framework_version(record)
     name = "unknown machine"
+    software = f"{plan.framework} {version}".strip()
+    if plan.script:
+        software = f"{plan.framework}: {command.name_of(plan)} ({version})"
     if record.machine is not None:
         name = machine.system_name(
-            record.machine,
-            cores=plan.cores,
-            device=plan.device,
-            software=f"{plan.framework} {version}".strip(),
+            record.machine, cores=plan.cores, device=plan.device, software=software
         )
     if plan.memory_bytes is not None:
         name += f", {plan.memory_bytes / 2**30:.3g} GiB limit"
@@ -76,7 +79,7 @@ def system_of(record: RunRecord) -> System:
         device=plan.device,
         cores=plan.cores,
         memory_bytes=plan.memory_bytes,
-        precision=plan.precision,
+        precision=OWN_PRECISION if plan.script else plan.precision,
         workers=plan.workers,
         launcher=plan.launcher,
         network=plan.network,
@@ -89,8 +92,10 @@ def system_of(record: RunRecord) -> System:
 def framework_version(record: RunRecord) -> str:
     """Return the framework's version: its own word, or of a run that failed before, the package's.
 
-    Empty where neither is known.
+    Empty where neither is known. Of a script, what tells it from another of its name.
     """
+    if record.plan.script:
+        return command.version_of(record.plan)
     framework, environment = record.plan.framework, record.environment
     if environment is not None and framework in environment.versions:
         return environment.versions[framework]

@@ -8,7 +8,7 @@ import numpy as np
 
 from timetrial.errors import UsageError
 from timetrial.findings.estimates import run_notes, times_of
-from timetrial.findings.groups import Group, System, targets_of
+from timetrial.findings.groups import OWN_PRECISION, Group, System, targets_of
 from timetrial.rows import Verdict
 from timetrial.spec import Target
 from timetrial.stats import clocks, compare, measures, noise
@@ -39,6 +39,7 @@ def verdict_between(a: Group, b: Group, target: Target, *, clock: str = clocks.H
     found = compare.compare_times(*sides[0], *sides[1])
     labels = differences(a.system, b.system)
     notes = [f"{failed} runs failed before this clock began"] if failed else []
+    notes += work_notes(a, b)
     notes += [*found.notes, *(f"A: {n}" for n in run_notes(a)), *(f"B: {n}" for n in run_notes(b))]
     return Verdict(
         task=a.system.task,
@@ -58,12 +59,38 @@ def verdict_between(a: Group, b: Group, target: Target, *, clock: str = clocks.H
     )
 
 
+def work_notes(a: Group, b: Group) -> list[str]:
+    """Say that a side of the open division did not do the task's own work."""
+    scripts = [bool(group.runs[-1].plan.script) for group in (a, b)]
+    if a.system.division != b.system.division:
+        closed, open_ = ("A", "B") if b.system.division == "open" else ("B", "A")
+        return [
+            f"not the same work: {closed} follows the task to the letter (closed), {open_} has "
+            "rules of its own (open)",
+            *([f"{open_}'s clock holds its imports, {closed}'s does not"] if any(scripts) else []),
+        ]
+    if any(scripts) and (a.system.version, a.system.framework) != (
+        b.system.version,
+        b.system.framework,
+    ):
+        return ["not the same work: scripts of the open division choose their own"]
+    return []
+
+
 def differences(a: System, b: System) -> tuple[str, str]:
     """Return what tells two systems apart, in words, for each."""
     words: list[tuple[str, str]] = []
-    for field in ("framework", "version", "device", "cores", "memory_bytes", "precision"):
+    for field in (
+        "division",
+        "framework",
+        "version",
+        "device",
+        "cores",
+        "memory_bytes",
+        "precision",
+    ):
         left, right = getattr(a, field), getattr(b, field)
-        if left != right:
+        if left != right and OWN_PRECISION not in (left, right):
             words.append((_word(field, left), _word(field, right)))
     if not words and a.name != b.name:
         words.append((a.name, b.name))
@@ -73,6 +100,8 @@ def differences(a: System, b: System) -> tuple[str, str]:
 
 
 def _word(field: str, value: object) -> str:
+    if field == "division":
+        return f"{value} division"
     if field == "cores":
         return "1 core" if value == 1 else f"{value} cores"
     if field == "memory_bytes":

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self, final
 
+import psutil
+
 from timetrial.errors import LaunchError
 from timetrial.launch import Exit
 from timetrial.meter.cgroup import JOIN_FAILED_EXIT, Cgroup, open_cgroup
@@ -56,8 +58,17 @@ class LocalJob:
 
     def kill(self) -> None:
         """Send SIGKILL, to the worker and to all processes of its group."""
+        below: list[psutil.Process] = []
         if self._exit is None:
+            with contextlib.suppress(psutil.Error):
+                below = psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()
+        for process in below:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._kill_group()
+
+    def _kill_group(self) -> None:
         for pid in self._group.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, 9)
@@ -79,6 +90,7 @@ class LocalJob:
         if self._exit is None:
             self.kill()
             self._process.wait()
+        self._kill_group()  # what a worker that was killed left behind
         self._resources.close()
 
     def _collect(self) -> Exit | None:

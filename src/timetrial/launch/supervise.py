@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -103,6 +104,7 @@ def _refuse_finished(run: RunDir) -> None:
 
 def close(run: RunDir, plan: Plan, status: Status, codes: dict[int, int]) -> None:
     """Write done.json: from now on the directory is complete and read-only."""
+    shutil.rmtree(run.scratch, ignore_errors=True)  # a worker that was killed left it
     done = Done(
         format=FORMAT,
         run=plan.run,

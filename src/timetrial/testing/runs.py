@@ -10,6 +10,7 @@ import msgspec
 from timetrial.batch import Batch, SilentWatcher
 from timetrial.plan import Plan, Request
 from timetrial.rundir import RunDir, create_run_dir, pretty_json, write_atomically
+from timetrial.scripted import command
 from timetrial.store import RunRecord
 from timetrial.testing import fakes
 
@@ -47,6 +48,7 @@ def place(store: Path, plan: Plan) -> tuple[RunDir, Plan]:
     """Make a run directory for the plan; return it and the plan with its name."""
     run = create_run_dir(store, plan.task.name)
     named = msgspec.structs.replace(plan, run=run.path.name)
+    command.keep_copy(run, named)
     write_atomically(run.plan, pretty_json(named))
     return run, named
 

@@ -1,0 +1,176 @@
+"""A command as a child of the worker: its output with the time it was read, and its whole tree.
+
+On Linux the worker takes in processes whose parent has ended (prctl), so that one which detached
+itself is found as well, and its CPU time is counted. Elsewhere the process group is what is ended.
+
+Source: prctl(2), PR_SET_CHILD_SUBREAPER and PR_SET_PDEATHSIG, Linux man-pages 6.9.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, final
+
+import psutil
+
+from timetrial.errors import LaunchError
+
+PIECE: Final = 64 * 1024
+PIECES_HELD: Final = 64  # then the command waits: memory stays bounded
+SETTLE_S: Final = 0.5  # helpers of a command that has ended may end by themselves
+KILL_S: Final = 5.0
+_SUBREAPER: Final = 36
+_DEATH_SIGNAL: Final = 1
+
+
+class Piece(NamedTuple):
+    """Bytes of standard output, and when they were read."""
+
+    t_ns: int
+    content: bytes
+
+
+@final
+class Child:
+    """A running command. Standard error goes where the worker's own goes."""
+
+    def __init__(self, argv: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        """Start it, in a session and process group of its own.
+
+        Raises:
+            LaunchError: It cannot be started.
+        """
+        prctl = _prctl()
+        if prctl is not None:
+            prctl(_SUBREAPER, 1, 0, 0, 0)
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                # it must not outlive a worker that is killed
+                preexec_fn=None
+                if prctl is None
+                else lambda: prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise LaunchError(
+                f"The command {argv[0]} cannot be started in {folder}: {reason}. "
+                "Check that both are there and that it may be executed."
+            ) from error
+        self.pid = self._process.pid
+        self._pieces: queue.Queue[Piece | None] = queue.Queue(PIECES_HELD)
+        self._at_end = False
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        handle = self._process.stdout.fileno()
+        while True:
+            try:
+                content = os.read(handle, PIECE)
+            except OSError:
+                content = b""
+            self._pieces.put(Piece(time.monotonic_ns(), content) if content else None)
+            if not content:
+                return
+
+    def read(self, timeout_s: float) -> Piece | None:
+        """Return the next bytes; None: none came in time, or there will be no more."""
+        if self._at_end:
+            time.sleep(timeout_s)
+            return None
+        try:
+            piece = self._pieces.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        self._at_end = piece is None
+        return piece
+
+    def rest(self) -> list[Piece]:
+        """Return what was still in the pipe when all processes had ended."""
+        pieces: list[Piece] = []
+        while (piece := self.read(0 if self._at_end else SETTLE_S)) is not None:
+            pieces.append(piece)
+        return pieces
+
+    def poll(self) -> int | None:
+        """Return the exit code (negative: the signal), None while it runs."""
+        return self._process.poll()
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM to the group and all descendants."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the group and all descendants."""
+        self._signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        running = _descendants()
+        if sys.platform != "win32" and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+        for process in running:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+
+    def end_rest(self, *, settle_s: float = SETTLE_S) -> int:
+        """End all that still runs once the command has ended; return how many processes it was."""
+        calm = time.monotonic() + settle_s
+        while _descendants() and time.monotonic() < calm:
+            _reap()
+            time.sleep(0.01)
+        ended: set[int] = set()
+        deadline = time.monotonic() + KILL_S
+        while (running := _descendants()) and time.monotonic() < deadline:
+            for process in running:  # again until none is left: they may start others meanwhile
+                ended.add(process.pid)
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            time.sleep(0.01)
+        _reap()
+        return len(ended)
+
+
+def _prctl() -> ctypes._FuncPointer | None:
+    """Return the system call, loaded before any fork; None where there is none."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+    return prctl
+
+
+def _descendants() -> list[psutil.Process]:
+    """Return the living processes below this one."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _reap() -> None:
+    """Wait for ended processes that were taken in, so that their CPU time is counted."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
