@@ -58,6 +58,7 @@ class ConvergencePoint(Record, frozen=True, kw_only=True):
     steps: tuple[int, ...]
     system: str
     date: str
+    command: str = ""  # that made it
 
 
 class _Convergence(Record, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ class Claims:
             return Refused(t_ns=t_ns, why=quote(f"step {_given_step(line)}: {error}", WHY_MAX))
         self.counted += 1
         self.step = self._last[event.split] = event.step
-        value = metrics.metric_value(self._target.metric, event.accuracy, event.loss)
+        value = metrics.metric_value(self._target.metric, event)
         if event.split == self._target.split and self._target.met_by(value):
             self.reached = True
         return event
