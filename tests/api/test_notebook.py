@@ -20,6 +20,7 @@ def test_the_kernel_is_that_of_this_environment() -> None:
     assert Path(spec.resource_dir).is_relative_to(sys.prefix)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of the notebook's machinery, not ours
 def test_the_notebook_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

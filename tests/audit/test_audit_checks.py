@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fakes.write_plugin(folder / "plugin")
     run, plan = runs.place(folder / "store", runs.fake_plan())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder / "plugin"))
+        patch.setenv("PYTHONPATH", str(folder / "plugin"), prepend=os.pathsep)
         assert supervise(run, plan, LocalLauncher(), lambda events: None).status == "reached"
     return run.path
 

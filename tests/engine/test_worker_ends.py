@@ -75,7 +75,7 @@ ODD = """
 def _plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes.write_plugin(tmp_path / "plugin")
     (tmp_path / "plugin" / "odd.py").write_text(textwrap.dedent(ODD))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"), prepend=os.pathsep)
 
 
 def changed(plan: Plan, **fields: object) -> Plan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import pytest
 
@@ -25,7 +27,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[RunRecord]:
     folder = tmp_path_factory.mktemp("found")
     fakes.write_plugin(folder / "plugin")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder / "plugin"))
+        patch.setenv("PYTHONPATH", str(folder / "plugin"), prepend=os.pathsep)
         made = []
         for seed, build in ((1, "build"), (2, "build"), (3, "build_failing")):
             plan = runs.fake_plan(seed, implementation=f"timetrial.testing.fakes:{build}")

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from command_line import ROOT
+from command_line import ROOT, python_path
 
 from timetrial import frameworks
 from timetrial.errors import MissingExtraError, UnknownNameError
@@ -29,6 +29,7 @@ class TestFake(FrameworkContract):
         return "fake"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", frameworks.REGISTRY.names())
 def test_each_framework_keeps_the_contract_in_a_process_of_its_own(name: str):
     if not frameworks.installed(name):
@@ -74,7 +75,7 @@ def test_a_framework_of_another_package_is_found_and_counts_as_installed(tmp_pat
         "from timetrial import frameworks as f; assert 'fake' in f.REGISTRY.names(); "
         "f.require('fake'); assert f.installed('fake')"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": python_path(tmp_path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 

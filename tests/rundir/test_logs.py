@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from command_line import python_path
 
 from timetrial.engine.events import WORKER_LOG, Progress
 from timetrial.errors import DiskError, FormatError, RunLockedError, StoreError
@@ -40,7 +41,7 @@ def real_log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("log")
     fakes.write_plugin(folder / "plugin")
     run, _ = runs.place(folder, runs.fake_plan())
-    environment = {**os.environ, "PYTHONPATH": str(folder / "plugin")}
+    environment = {**os.environ, "PYTHONPATH": python_path(folder / "plugin")}
     command = [sys.executable, "-m", "timetrial.worker", str(run.path)]
     subprocess.run(command, check=True, env=environment)
     return run.events(0).read_bytes()

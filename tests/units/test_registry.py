@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Outcome, environment
+from command_line import Outcome, environment, python_path
 
 from timetrial._registry import Registry, load_object
 from timetrial.errors import UnknownNameError
@@ -27,7 +27,7 @@ def with_package(folder: Path, entry_points: str, *arguments: str) -> Outcome:
     )
     done = subprocess.run(
         [sys.executable, "-m", "timetrial", *arguments],
-        env=environment(PYTHONPATH=str(folder)),
+        env=environment(PYTHONPATH=python_path(folder)),
         capture_output=True,
         encoding="utf-8",
         check=False,

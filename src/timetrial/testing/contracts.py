@@ -255,7 +255,7 @@ class LauncherContract:
     @pytest.fixture(autouse=True)
     def _fakes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fakes.write_plugin(tmp_path / "plugin")
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"), prepend=os.pathsep)
 
     def test_a_worker_is_told_its_place(self, launcher: Launcher, tmp_path: Path) -> None:
         run, plan = _placed(tmp_path, "build_telling")
