@@ -12,6 +12,11 @@ from timetrial.spec import Build, Compilable, Workload
 from timetrial.tasks.networks import with_keras
 from timetrial.testing.contracts import ImplementationCase, ImplementationContract, no_lap
 
+# Keras' own conversion of PyTorch's tensors (backend/torch/core.py), under NumPy 2
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
 
 class TestKerasNetwork(NetworkParity):
     @pytest.fixture

@@ -67,7 +67,8 @@ class Prepare(layers.Layer):  # type: ignore[misc]
 
     def call(self, raw: Any) -> Any:
         """Return what the network gets."""
-        return ops.cast(raw, self.compute_dtype) * self._scale + self._offset
+        scale, offset = ops.convert_to_tensor(self._scale), ops.convert_to_tensor(self._offset)
+        return ops.cast(raw, self.compute_dtype) * scale + offset
 
 
 class Masked(layers.Layer):  # type: ignore[misc]
@@ -482,7 +483,7 @@ def _allow(precision: Precision) -> None:
 
 def _array(value: Any) -> np.ndarray:
     """Return a copy in NumPy."""
-    return np.array(ops.convert_to_numpy(value))
+    return np.array(ops.convert_to_numpy(ops.convert_to_tensor(value)))
 
 
 def build(work: Workload, splits: Mapping[SplitName, Split], lap: Lap) -> KerasNetwork:
