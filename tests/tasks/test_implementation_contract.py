@@ -1,10 +1,15 @@
-"""Every implementation of every task, in each of its precisions, keeps the contract."""
+"""Every implementation of every task, in each of its precisions, keeps the contract.
+
+JAX compiles each network anew, for seconds: it does the small tasks and the one that has every kind
+of layer. Keras needs a process for each backend: test_networks_in_keras.py.
+"""
 
 from __future__ import annotations
 
 from typing import cast
 
 import pytest
+from every_layer import every_layer
 from small_data import small_splits, small_task
 
 from timetrial._registry import load_object
@@ -13,22 +18,29 @@ from timetrial.spec import Build, Workload
 from timetrial.testing import fakes
 from timetrial.testing.contracts import ImplementationCase, ImplementationContract
 
+JAX, KERAS = (f"timetrial.tasks.networks.with_{name}:build" for name in ("jax", "keras"))
+JAX_TASKS = ("digits-cnn", "mnist-cnn")
 CASES = [
     (name, path, precision)
     for name in TASKS.names()
     for path in find_task(name).implementations.values()
     for precision in find_task(name).precisions
+    if path != KERAS and (path != JAX or name in JAX_TASKS)
 ]
 CASES += [
     ("digits-cnn", "timetrial.tasks.networks.reference:build", "float64"),
     (fakes.TASK.name, "timetrial.testing.fakes:build", "float64"),
+    (every_layer().name, JAX, "float32"),
+    (every_layer().name, JAX, "bfloat16"),
+    (every_layer().name, "timetrial.tasks.networks.with_torch:build", "bfloat16"),
 ]
+OWN = {fakes.TASK.name: fakes.TASK, every_layer().name: every_layer()}
 
 
 @pytest.mark.parametrize(("name", "path", "precision"), CASES)
 class TestImplementations(ImplementationContract):
     @pytest.fixture
     def case(self, name: str, path: str, precision: str) -> ImplementationCase:
-        task = small_task(fakes.TASK if name == fakes.TASK.name else find_task(name))
+        task = small_task(OWN.get(name) or find_task(name))
         work = Workload(task=task, seed=7, device="cpu", precision=precision)
         return ImplementationCase(cast(Build, load_object(path)), work, small_splits(task))
