@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def verdict_between(a: Group, b: Group, target: Target, *, clock: str = clocks.H
 def differences(a: System, b: System) -> tuple[str, str]:
     """Return what tells two systems apart, in words, for each."""
     words: list[tuple[str, str]] = []
-    for field in ("framework", "version", "device", "cores", "memory_bytes", "precision"):
+    for field in _TOLD_APART:
         left, right = getattr(a, field), getattr(b, field)
         if left != right:
             words.append((_word(field, left), _word(field, right)))
@@ -72,7 +73,25 @@ def differences(a: System, b: System) -> tuple[str, str]:
     return ", ".join(pair[0] for pair in words), ", ".join(pair[1] for pair in words)
 
 
+_TOLD_APART: Final = (
+    "framework",
+    "version",
+    "device",
+    "cores",
+    "memory_bytes",
+    "precision",
+    "light",
+    "provider",
+    "region",
+    "image",
+)
+
+
 def _word(field: str, value: object) -> str:
+    if field == "light":
+        return "light" if value else "not light"
+    if field in ("provider", "region", "image"):
+        return f"unknown {field}" if value is None else str(value)
     if field == "cores":
         return "1 core" if value == 1 else f"{value} cores"
     if field == "memory_bytes":
@@ -82,9 +101,9 @@ def _word(field: str, value: object) -> str:
 
 def verdicts_of(groups: Sequence[Group]) -> list[Verdict]:
     """Return a verdict for each task that exactly two systems learned with the same rules."""
-    by_task: dict[tuple[str, str | None], list[Group]] = {}
+    by_task: dict[tuple[str, str | None, bool], list[Group]] = {}
     for group in groups:
-        key = (group.system.task_hash, group.system.stops_at)
+        key = (group.system.task_hash, group.system.stops_at, group.system.light)
         by_task.setdefault(key, []).append(group)
     return [
         verdict_between(pair[0], pair[1], targets_of(pair[0])[-1])

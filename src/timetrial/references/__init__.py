@@ -7,7 +7,8 @@ not comparable.
 from __future__ import annotations
 
 import importlib.resources
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -16,22 +17,42 @@ from timetrial.rows import Row
 from timetrial.spec import Record
 
 T = TypeVar("T")
-FILES: Final = ("benchm_dl.toml", "mila_course.toml")
+Reading: TypeAlias = Literal["printed", "from the run log", "exact", "read off a figure"]
+FILES: Final = (
+    "benchm_dl.toml",
+    "cloud_check.toml",
+    "mila_course.toml",
+    "mlbench.toml",
+    "platform_task.toml",
+)
+
+
+class _Measure(Record, frozen=True, kw_only=True):
+    """What a short name of the file's `values` stands for."""
+
+    measure: str
+    unit: str
+    clock: str | None = None
+    split: str | None = None
+    target: str | None = None
 
 
 class _Published(Record, frozen=True, kw_only=True):
-    """One published figure, as in the file."""
+    """One line of a published table: its figures, and what is not comparable in it."""
 
     task: str
     framework: str
     system: str
     device: str
-    measure: str
-    value: float
-    unit: str
-    clock: str | None = None
-    split: str | None = None
+    values: Mapping[str, float]  # by the names of the file's `measures`
+    table: str  # of the source
+    reading: Reading = "printed"
+    published: str | None = None  # where it differs from the file's
+    workers: int = 1
     n: int = 1
+    beside: bool = False  # stands in every report of the task, not only in its suite's table
+    facts: Mapping[str, str] = msgspec.field(default_factory=dict)
+    flaws: tuple[str, ...] = ()  # what is not comparable in this line
     notes: tuple[str, ...] = ()
 
 
@@ -45,6 +66,7 @@ class _File(Record, frozen=True, kw_only=True):
     flaws: tuple[str, ...]  # of all its rows
     dataset: str
     division: str
+    measures: Mapping[str, _Measure]
     row: tuple[_Published, ...]
 
 
@@ -73,8 +95,12 @@ def convergence_points() -> tuple[ConvergencePoint, ...]:
     return _decode("convergence.toml", _Convergence).point
 
 
-def published(task: str | None = None) -> list[Row]:
+def published(task: str | None = None, *, beside_only: bool = False) -> list[Row]:
     """Return the published rows of one task, or of all.
+
+    A row's `facts` name the line it stood in ("line"), the table ("table"), how exactly it was read
+    ("reading"), when ("read_on"), and what else the line said. `beside_only`: those that stand in
+    every report of their task.
 
     Raises:
         FormatError: A shipped data file is damaged.
@@ -82,8 +108,19 @@ def published(task: str | None = None) -> list[Row]:
     rows: list[Row] = []
     for name in FILES:
         file = _decode(name, _File)
-        rows += [_row(file, entry) for entry in file.row if task in (None, entry.task)]
+        for place, entry in enumerate(file.row):
+            if task in (None, entry.task) and (entry.beside or not beside_only):
+                rows += _rows(name, place, file, entry)
     return rows
+
+
+def flaws_of(name: str) -> tuple[str, ...]:
+    """Return what is not comparable in all rows of one file of FILES.
+
+    Raises:
+        FormatError: The shipped data file is damaged.
+    """
+    return _decode(name, _File).flaws
 
 
 def _decode(name: str, kind: type[T]) -> T:
@@ -94,32 +131,50 @@ def _decode(name: str, kind: type[T]) -> T:
         raise FormatError(f"references/{name}: {error}. Install timetrial again.") from error
 
 
-def _row(file: _File, entry: _Published) -> Row:
+def _rows(name: str, place: int, file: _File, entry: _Published) -> list[Row]:
+    unknown = sorted(set(entry.values) - set(file.measures))
+    if unknown:
+        raise FormatError(
+            f"references/{name}, row {place + 1}: {unknown[0]!r} is none of its measures "
+            f"({', '.join(file.measures)}). Install timetrial again."
+        )
+    return [
+        _row(f"{name} {place}", file, entry, file.measures[key], value)
+        for key, value in entry.values.items()
+    ]
+
+
+def _row(line: str, file: _File, entry: _Published, measure: _Measure, value: float) -> Row:
+    notes = [*entry.notes, *entry.flaws, *file.flaws]
+    if entry.reading != "printed":
+        notes.insert(0, entry.reading)
+    facts = {"line": line, "table": entry.table, "reading": entry.reading, "read_on": file.read_on}
     return Row(
         task=entry.task,
-        target=None,
-        split=entry.split,
-        clock=entry.clock,
+        target=measure.target,
+        split=measure.split,
+        clock=measure.clock,
         dataset=file.dataset,
         division=file.division,
         framework=entry.framework,
         device=entry.device,
         cores=None,
         precision="float32",
-        workers=1,
+        workers=entry.workers,
         launcher="unknown",
         network=None,
         system=entry.system,
-        measure=entry.measure,
-        value=entry.value,
+        measure=measure.measure,
+        value=value,
         low=None,
         high=None,
         n=entry.n,
-        unit=entry.unit,
+        unit=measure.unit,
         origin="published",
         source=file.title,
-        date=file.published,
+        date=entry.published or file.published,
         status_counts={},
-        notes=[*entry.notes, *file.flaws],
+        notes=notes,
         evidence=[file.url] if file.url else [],
+        facts={**facts, **entry.facts},
     )

@@ -23,6 +23,7 @@ from timetrial.report.arrange import (
     row_key,
     sections,
 )
+from timetrial.report.table_terminal import print_tables
 from timetrial.report.words import (
     ABSENT,
     HEADLINE_MEASURE,
@@ -41,7 +42,7 @@ _LABEL_MAX = 26  # of the first column, where measures are to stand beside it
 
 
 def render_terminal(findings: Findings, console: Console) -> None:
-    """Print per task a compact table; then the verdicts, then the notes."""
+    """Print per task a compact table; then the verdicts, the notes, the tables of suites."""
     systems = name_systems(findings)
     for section in sections(findings):
         _print_section(section, systems, console)
@@ -51,6 +52,9 @@ def render_terminal(findings: Findings, console: Console) -> None:
         _print_quietly(console, f"On every measured system: {systems.shared}.")
     for note in findings.notes:
         _print_quietly(console, f"Note: {plain(note)}")
+    if findings.tables:
+        console.print()
+        print_tables(findings.tables, console)
 
 
 def _print_section(section: Section, systems: Systems, console: Console) -> None:

@@ -1,0 +1,94 @@
+"""platform-task: the training behind document 000's comparison of platforms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from timetrial import findings, references
+from timetrial.findings import Group
+from timetrial.plan import Request
+from timetrial.rows import Row, Table, TableColumn, TableLine
+from timetrial.suites import Suite
+from timetrial.suites.lines import machine_of, measured_line, published_lines, software_of
+
+TASK: Final = "cifar10-resnet18"
+CLASSES: Final = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+# 60 steps of 512 images at 150 images/s or more: 3 runs in 12 minutes
+LIGHT_STEPS: Final = 60
+COLUMNS: Final = (
+    TableColumn(name="tool", heading="Tool", text=True),
+    TableColumn(name="system", heading="System", text=True),
+    TableColumn(name="accuracy", heading="Accuracy", about="on test, at the end"),
+    TableColumn(
+        name="time", heading="Run time", about="clock mlperf: from the first touch of the data on"
+    ),
+    *(
+        TableColumn(name=name, heading=name.capitalize(), about="" if place else "and the other "
+                    "classes: the share of its test images that is told right")
+        for place, name in enumerate(CLASSES)
+    ),
+)  # fmt: skip
+
+
+def suite() -> Suite:
+    """Return the document's task."""
+    return Suite(
+        name="platform-task",
+        question="What does the training behind the comparison of platforms give here?",
+        requests=(Request(task=TASK),),
+        seeds=3,
+        light_requests=(Request(task=TASK, light=True, light_steps=LIGHT_STEPS),),
+        tables="timetrial.suites.platform_task:tables",
+    )
+
+
+def tables(groups: Sequence[Group]) -> list[Table]:
+    """Return accuracy, time and the diagonal of the confusion matrix, then what was published."""
+    flaws = references.flaws_of("platform_task.toml")
+    lines = [_measured(group) for group in groups]
+    lines += published_lines([TASK], _published, general=flaws)
+    return [
+        Table(
+            suite="platform-task",
+            title=f"{TASK}, class by class",
+            columns=COLUMNS,
+            lines=lines,
+            notes=[f"published: {flaw}" for flaw in flaws],
+        )
+    ]
+
+
+def _measured(group: Group) -> TableLine:
+    diagonal = findings.class_accuracy_rows(group)
+    return measured_line(
+        group,
+        {
+            "tool": software_of(group),
+            "system": machine_of(group),
+            "accuracy": findings.per_run_row_of(group, "final_test_accuracy"),
+            "time": findings.run_time_row(group, "mlperf"),
+            **dict(zip(CLASSES, diagonal, strict=False)),
+        },
+    )
+
+
+def _published(rows: Mapping[str, Row]) -> Mapping[str, Row | str | None]:
+    first = next(iter(rows.values()))
+    return {
+        "tool": first.framework,
+        "system": f"system {first.system}",
+        "accuracy": rows.get("final_test_accuracy"),
+        **{name: rows.get(f"accuracy_of_class_{n}") for n, name in enumerate(CLASSES)},
+    }
