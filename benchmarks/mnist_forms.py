@@ -22,7 +22,7 @@ from timetrial import plan as plans
 from timetrial.datasets import get, sources
 from timetrial.datasets.load import load_splits
 from timetrial.spec import Split, Workload
-from timetrial.tasks.small_cnn import with_torch
+from timetrial.tasks.networks import with_torch
 
 
 class Plain(nn.Module):

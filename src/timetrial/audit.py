@@ -10,7 +10,7 @@ from typing import Final
 from timetrial import store
 from timetrial.engine.events import Allocated, Evaluated, Exited, Released, Segment, Started
 from timetrial.errors import FormatError, TimetrialError
-from timetrial.plan import find_task
+from timetrial.plan import find_task, variant_of
 from timetrial.rundir import RunDir, sha256, unseal
 from timetrial.spec import Record
 from timetrial.stats import measures
@@ -195,6 +195,7 @@ def rules_known(record: RunRecord) -> Check:
         return Check(name="rules", ok=True, detail="open division")
     try:
         here = find_task(plan.task.name)
+        here = variant_of(here, dataset=plan.task.dataset.name, eval_split=plan.task.eval_split)
     except TimetrialError:
         return Check(name="rules", ok=True, detail=f"task {plan.task.name} is not known here")
     if here.version == plan.task.version and here.hash() != plan.task_hash:

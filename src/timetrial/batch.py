@@ -147,6 +147,7 @@ class Batch:
         """
         task = plan.find_task(request.task)
         plan.check_request(task, request)
+        task = plan.variant_of(task, dataset=request.dataset, eval_split=request.eval_split)
         framework = plan.choose_framework(task, request.framework)
         frameworks.require(framework)
         if request.launcher not in LAUNCHERS.names():
@@ -342,7 +343,9 @@ def _check_kinds(request: Request) -> None:
     """
     fields = msgspec.structs.asdict(request)
     try:
-        msgspec.convert({**fields, "precision": None, "division": "closed"}, Request)
+        msgspec.convert(
+            {**fields, "precision": None, "division": "closed", "eval_split": None}, Request
+        )
     except msgspec.ValidationError as error:
         raise UsageError(f"An option cannot be used: {error}.") from error
 

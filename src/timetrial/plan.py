@@ -14,7 +14,7 @@ import msgspec
 
 from timetrial._registry import Registry
 from timetrial.errors import FormatError, UnknownNameError, UsageError
-from timetrial.spec import MALFORMED, Division, Precision, Record, Target, Task
+from timetrial.spec import MALFORMED, Division, Precision, Record, SplitName, Target, Task
 
 FORMAT: Final = 1  # of a run directory; 1: first
 _DEVICE: Final = re.compile(r"cpu|cuda(:\d+)?|mps")
@@ -24,6 +24,16 @@ TASKS: Final = Registry(
     group="timetrial.tasks",
     built_in={
         "breast-cancer-logreg": "timetrial.tasks.breast_cancer_logreg:TASK",
+        **{
+            f"cifar10-resnet{n}-v{version}": f"timetrial.tasks.cifar10_resnet:V{version}_{n}"
+            for n in (20, 32, 44, 56)
+            for version in (1, 2)
+        },
+        "cifar10-resnet18": "timetrial.tasks.cifar10_resnet18:TASK",
+        "cifar10-resnet18-weighted": "timetrial.tasks.cifar10_resnet18:WEIGHTED_TASK",
+        "cifar10-resnet20-v1-2020": "timetrial.tasks.cifar10_resnet:V1_20_2020",
+        "cifar10-vgg-published": "timetrial.tasks.cifar10_vgg:PUBLISHED_TASK",
+        "cifar10-vgg16": "timetrial.tasks.cifar10_vgg:VGG16_TASK",
         "digits-cnn": "timetrial.tasks.digits_cnn:TASK",
         "fashion-mnist-cnn": "timetrial.tasks.fashion_mnist_cnn:TASK",
         "mnist-cnn": "timetrial.tasks.mnist_cnn:TASK",
@@ -93,6 +103,7 @@ class Request(Record, frozen=True, kw_only=True):
     launcher: str = "local"
     division: Division = "closed"
     dataset: str | None = None
+    eval_split: SplitName | None = None
     target: float | None = None
     budget_s: float | None = None
     light: bool = False
@@ -154,6 +165,21 @@ def grid(choices: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
     return [
         dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())
     ]
+
+
+def variant_of(task: Task, *, dataset: str | None, eval_split: SplitName | None) -> Task:
+    """Return the task on another data set or evaluated split, None: its own. Another hash each.
+
+    Whether the rules allow it is asked by `check_request`.
+    """
+    changed = msgspec.structs.replace
+    if dataset is not None:
+        task = changed(task, dataset=changed(task.dataset, name=dataset))
+    if eval_split is not None:
+        targets = tuple(changed(target, split=eval_split) for target in task.targets)
+        light = changed(task.light_target, split=eval_split)
+        task = changed(task, eval_split=eval_split, targets=targets, light_target=light)
+    return task
 
 
 def choose_framework(task: Task, name: str | None) -> str:
@@ -295,10 +321,15 @@ def check_request(task: Task, request: Request) -> None:
     Raises:
         UsageError: With the value seen and what is allowed.
     """
-    if request.dataset not in (None, task.dataset.name):
+    if request.dataset not in (None, task.dataset.name, *task.datasets):
         raise UsageError(
             f"--dataset {request.dataset} does not fit task {task.name}. "
-            f"Allowed: {task.dataset.name}."
+            f"Allowed: {', '.join([task.dataset.name, *task.datasets])}."
+        )
+    if request.eval_split not in (None, task.eval_split, *task.eval_splits):
+        raise UsageError(
+            f"--eval-split {request.eval_split} is not possible for task {task.name}. "
+            f"Allowed: {', '.join([task.eval_split, *task.eval_splits])}."
         )
     if request.workers != 1:
         raise UsageError(f"--workers {request.workers} is not possible yet. Allowed: 1.")

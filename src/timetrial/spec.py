@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import (
+    TYPE_CHECKING,
+    Final,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    runtime_checkable,
+)
 
 import msgspec
+
+from timetrial.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
 SplitName: TypeAlias = Literal["train", "validation", "test"]
-Metric: TypeAlias = Literal["accuracy", "error_rate", "loss"]
+Metric: TypeAlias = Literal["accuracy", "error_rate", "top5_accuracy", "loss"]
 Division: TypeAlias = Literal["closed", "open"]
-Precision: TypeAlias = Literal["float32", "float64"]
+Precision: TypeAlias = Literal["float32", "float64", "bfloat16"]
 Activation: TypeAlias = Literal["relu", "linear"]
-Init: TypeAlias = Literal["glorot_uniform", "he_normal"]
+Init: TypeAlias = Literal["glorot_uniform", "he_normal", "he_normal_fan_out", "uniform_fan_in"]
 
 
 MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -30,7 +40,9 @@ MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all stored records: immutable, strict about unknown keys.
 
-    `frozen` and `kw_only` are repeated in every subclass: type checkers do not inherit them.
+    `frozen` and `kw_only` are repeated in every subclass: type checkers do not inherit them. Rules
+    with defaults also say `omit_defaults=True`: a rule that a later version adds then leaves the
+    hash of tasks that do not use it as it was.
     """
 
 
@@ -50,7 +62,7 @@ class SplitRule(Record, frozen=True, kw_only=True):
     seed: int
 
 
-class DatasetUse(Record, frozen=True, kw_only=True):
+class DatasetUse(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Which data set a task learns, in which shape."""
 
     name: str
@@ -60,26 +72,65 @@ class DatasetUse(Record, frozen=True, kw_only=True):
     validation_count: int
     test_count: int
     split: SplitRule
-    divide_by: float  # the only preprocessing of the shipped tasks: inputs / divide_by, in float32
+    divide_by: float
+    mean: tuple[float, ...] = ()  # a number per channel; empty: nothing is subtracted
+    std: tuple[float, ...] = ()  # inputs become (inputs / divide_by - mean) / std
+
+
+class CropFlip(Record, frozen=True, kw_only=True, tag="crop_flip"):
+    """Augmentation of images: black padding (before preprocessing), a random crop, a random flip.
+
+    Crops of the image's own size lie anywhere in the padded image with equal chance; left and
+    right are exchanged with probability 1/2. Drawn per (seed, epoch, example); off in evaluation.
+    """
+
+    padding: int
+    flip: bool
 
 
 # --- the model -----------------------------------------------------------------------------------
 
 
-class Conv2d(Record, frozen=True, kw_only=True, tag="conv2d"):
-    """A convolution with bias, stride 1."""
+class Conv2d(Record, frozen=True, kw_only=True, omit_defaults=True, tag="conv2d"):
+    """A convolution, zeros around the edge."""
 
     filters: int
     kernel: int
     padding: int
     activation: Activation
     init: Init
+    stride: int = 1
+    bias: bool = True
 
 
-class MaxPool2d(Record, frozen=True, kw_only=True, tag="max_pool2d"):
-    """A maximum over size × size windows, stride = size, no padding, remainder cut."""
+class BatchNorm(Record, frozen=True, kw_only=True, tag="batch_norm"):
+    """Batch normalisation over all but the channels, with a learned scale and shift.
+
+    Training normalises with the batch's mean and its biased variance, and moves the running
+    figures: running += momentum * (batch - running), where the batch's variance is the unbiased
+    one. Evaluation normalises with the running figures, which start at 0 and 1.
+
+    Source: Ioffe and Szegedy, ICML 2015; the running variance as in PyTorch's BatchNorm2d.
+    """
+
+    epsilon: float
+    momentum: float
+
+
+class Relu(Record, frozen=True, kw_only=True, tag="relu"):
+    """The larger of each number and 0."""
+
+
+class MaxPool2d(Record, frozen=True, kw_only=True, omit_defaults=True, tag="max_pool2d"):
+    """A maximum over size × size windows, remainder cut; padding never is the maximum."""
 
     size: int
+    stride: int | None = None  # None: size
+    padding: int = 0
+
+
+class GlobalAveragePool(Record, frozen=True, kw_only=True, tag="global_average_pool"):
+    """The mean over height and width: a number per channel."""
 
 
 class Dropout(Record, frozen=True, kw_only=True, tag="dropout"):
@@ -100,7 +151,18 @@ class Dense(Record, frozen=True, kw_only=True, tag="dense"):
     init: Init
 
 
-Layer: TypeAlias = Conv2d | MaxPool2d | Dropout | Flatten | Dense
+class Residual(Record, frozen=True, kw_only=True, tag="residual"):
+    """body(x) + shortcut(x), then the activation. An empty shortcut is x itself."""
+
+    body: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...]
+    activation: Activation
+
+
+Layer: TypeAlias = (
+    "Conv2d | BatchNorm | Relu | MaxPool2d | GlobalAveragePool | Dropout | Flatten | Dense"
+    " | Residual"
+)
 
 
 class Network(Record, frozen=True, kw_only=True, tag="network"):
@@ -137,10 +199,38 @@ class OneCycle(Record, frozen=True, kw_only=True, tag="one_cycle"):
     end_factor: float
 
 
-Schedule: TypeAlias = InverseTimeDecay | OneCycle
+class Milestones(Record, frozen=True, kw_only=True, tag="milestones"):
+    """Linear from `start_factor` to 1 in `warmup_steps`, then × `factor` at each milestone.
+
+    A step counts as past a milestone when its number, counted from 0, is that or larger.
+    """
+
+    warmup_steps: int
+    start_factor: float
+    milestones: tuple[int, ...]  # steps, rising
+    factor: float
 
 
-class Sgd(Record, frozen=True, kw_only=True, tag="sgd"):
+class PlateauHalving(Record, frozen=True, kw_only=True, tag="plateau_halving"):
+    """Linear warm-up as in `Milestones`, then halved when the evaluated loss stops falling.
+
+    After `patience` + 1 evaluations in a row whose loss is not below the best by more than
+    `threshold`, the rate is halved, never below `floor_factor` times the learning rate.
+
+    Source: mlbench-core 3.0, ReduceLROnPlateau with warm-up (by its code).
+    """
+
+    warmup_steps: int
+    start_factor: float
+    patience: int
+    threshold: float
+    floor_factor: float
+
+
+Schedule: TypeAlias = InverseTimeDecay | OneCycle | Milestones | PlateauHalving
+
+
+class Sgd(Record, frozen=True, kw_only=True, omit_defaults=True, tag="sgd"):
     """Stochastic gradient descent.
 
     With g = gradient + weight_decay * weight and velocity v (0 at the start):
@@ -156,6 +246,7 @@ class Sgd(Record, frozen=True, kw_only=True, tag="sgd"):
     rate_in_velocity: bool
     weight_decay: float
     schedule: Schedule | None
+    decays: Literal["all", "weights"] = "all"  # "weights": no decay of biases, scales and shifts
 
 
 class Solver(Record, frozen=True, kw_only=True, tag="solver"):
@@ -199,7 +290,13 @@ class Source(Record, frozen=True, kw_only=True):
     read_on: str | None = None
 
 
-class Task(Record, frozen=True, kw_only=True):
+PROSE: Final = (  # fields of a task that decide nothing
+    "title", "sources", "notes", "implementations", "precisions", "light_steps_max", "datasets",
+    "eval_splits",
+)  # fmt: skip
+
+
+class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A closed task: everything that decides what is learned and when it counts as learned."""
 
     name: str
@@ -222,19 +319,26 @@ class Task(Record, frozen=True, kw_only=True):
     implementations: Mapping[str, str]  # framework -> "module:attribute" of a Build
     sources: tuple[Source, ...]
     notes: tuple[str, ...]
+    augmentation: CropFlip | None = None
+    class_weights: tuple[float, ...] = ()  # of the loss, by label; empty: all 1
+    last_batch: Literal["keep", "drop"] = "keep"  # of an epoch, where it is not full
+    light_steps_max: int | None = None  # with --light; None: steps_max
+    datasets: tuple[str, ...] = ()  # others of the same shape and splits, for --dataset
+    eval_splits: tuple[SplitName, ...] = ()  # others that the rules allow, for --eval-split
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that see every training example once; the last partial batch is kept."""
+        """Steps of one epoch: every training example once, but for a last batch that is dropped."""
         if self.batch_size is None:
             return 1
-        return -(-self.dataset.train_count // self.batch_size)
+        full, rest = divmod(self.dataset.train_count, self.batch_size)
+        return full + (1 if rest and self.last_batch == "keep" else 0)
 
     def rules(self) -> dict[str, object]:
         """Return what decides the result, without prose and without where the code lies."""
         fields: dict[str, object] = msgspec.to_builtins(self)
-        for name in ("title", "sources", "notes", "implementations", "precisions"):
-            del fields[name]
+        for name in PROSE:
+            fields.pop(name, None)
         return fields
 
     def hash(self) -> str:
@@ -242,37 +346,80 @@ class Task(Record, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self.rules(), order="deterministic")).hexdigest()
 
 
-def layer_shapes(
-    input_shape: Sequence[int], layers: Sequence[Layer]
-) -> list[tuple[tuple[int, ...], int]]:
-    """Return, for each layer, its output shape (channels last, one example) and parameter count."""
+class Placed(NamedTuple):
+    """A layer in its place: its path ("3", "3.body.0"), and the shapes of one example."""
+
+    path: str
+    layer: Layer
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    parameters: int  # its own and those of the layers inside it
+
+
+def placed(input_shape: Sequence[int], layers: Sequence[Layer], above: str = "") -> list[Placed]:
+    """Return the layers of one chain in their places; those inside a residual are not listed.
+
+    Raises:
+        UsageError: The two ways of a residual block do not end in one shape.
+    """
     shape = tuple(input_shape)
-    rows: list[tuple[tuple[int, ...], int]] = []
-    for layer in layers:
-        parameters = 0
-        match layer:
-            case Conv2d(filters=filters, kernel=kernel, padding=padding):
-                parameters = (kernel * kernel * shape[2] + 1) * filters
-                edge = [side + 2 * padding - kernel + 1 for side in shape[:2]]
-                shape = (edge[0], edge[1], filters)
-            case MaxPool2d(size=size):
-                shape = (shape[0] // size, shape[1] // size, shape[2])
-            case Flatten():
-                shape = (math.prod(shape),)
-            case Dense(units=units):
-                parameters = (shape[0] + 1) * units
-                shape = (units,)
-            case Dropout():
-                pass
-        rows.append((shape, parameters))
+    rows: list[Placed] = []
+    for index, layer in enumerate(layers):
+        path = f"{above}{index}"
+        output, parameters = _output(path, layer, shape)
+        rows.append(Placed(path, layer, shape, output, parameters))
+        shape = output
     return rows
+
+
+def _output(path: str, layer: Layer, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """Return the shape of one example behind the layer, and the layer's parameter count."""
+    match layer:
+        case Conv2d(filters=filters, kernel=kernel, padding=padding, stride=stride, bias=bias):
+            edge = [(side + 2 * padding - kernel) // stride + 1 for side in shape[:2]]
+            return (*edge, filters), (kernel * kernel * shape[2] + bias) * filters
+        case BatchNorm():
+            return shape, 2 * shape[-1]
+        case MaxPool2d(size=size, padding=padding):
+            stride = layer.stride or size
+            edge = [(side + 2 * padding - size) // stride + 1 for side in shape[:2]]
+            return (*edge, shape[2]), 0
+        case GlobalAveragePool():
+            return shape[-1:], 0
+        case Flatten():
+            return (math.prod(shape),), 0
+        case Dense(units=units):
+            return (units,), (shape[0] + 1) * units
+        case Residual():
+            ways = [
+                placed(shape, layer.body, f"{path}.body."),
+                placed(shape, layer.shortcut, f"{path}.shortcut."),
+            ]
+            ends = [way[-1].output_shape if way else shape for way in ways]
+            if ends[0] != ends[1]:
+                raise UsageError(
+                    f"Residual block {path}: the body ends in shape {ends[0]}, the shortcut in "
+                    f"{ends[1]}. Give both the same filters and strides."
+                )
+            return ends[0], sum(row.parameters for way in ways for row in way)
+        case Dropout() | Relu():
+            return shape, 0
+
+
+def walk(rows: Sequence[Placed]) -> Iterator[Placed]:
+    """Yield the layers in order, those inside residual blocks (body first) after their block."""
+    for row in rows:
+        yield row
+        if isinstance(row.layer, Residual):
+            yield from walk(placed(row.input_shape, row.layer.body, f"{row.path}.body."))
+            yield from walk(placed(row.input_shape, row.layer.shortcut, f"{row.path}.shortcut."))
 
 
 def parameter_count(task: Task) -> int:
     """Return how many numbers the task's model learns."""
     match task.model:
         case Network(layers=layers):
-            return sum(count for _, count in layer_shapes(task.dataset.input_shape, layers))
+            return sum(row.parameters for row in placed(task.dataset.input_shape, layers))
         case LogisticRegression():
             return math.prod(task.dataset.input_shape) + 1
 
@@ -328,12 +475,51 @@ class Implementation(Protocol):
         """
 
 
+class Probe(NamedTuple):
+    """One mini-batch looked at: nothing of the implementation changes by it."""
+
+    inputs: np.ndarray  # as the network gets them: preprocessed, augmented, channels last
+    scores: np.ndarray  # (examples, classes), in training mode
+    loss: float  # of the mini-batch, without any weight decay
+    gradients: dict[str, np.ndarray]  # of that loss, by parameter
+
+
 @runtime_checkable
 class Inspectable(Protocol):
-    """What the parity proof needs beyond training."""
+    """What the parity proof needs beyond training; arrays in the layout of the NumPy reference."""
 
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Return named parameters, in the layout of the task's NumPy reference."""
+    def variables(self) -> dict[str, np.ndarray]:
+        """Return parameters and running statistics by name ("3.body.0.weight")."""
+
+    def assign(self, variables: Mapping[str, np.ndarray]) -> None:
+        """Take these parameters and statistics instead; the velocity stays as it is."""
+
+    def probe(self, step: int) -> Probe:
+        """Return what the mini-batch of `step` gives with the present variables."""
+
+
+@runtime_checkable
+class Compilable(Protocol):
+    """An implementation that compiles programs before its first step."""
+
+    def compile(self) -> None:
+        """Compile all that training and prediction will run; nothing else changes by it."""
+
+
+@runtime_checkable
+class PredictsWithDropout(Protocol):
+    """An implementation that can leave its dropout on, for figures that were taken that way."""
+
+    def predict_with_dropout(self, split: Split) -> np.ndarray:
+        """Return scores as `predict` does, dropout on, all else in evaluation mode."""
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """An implementation whose schedule looks at evaluations."""
+
+    def evaluated(self, step: int, loss: float) -> None:
+        """Take note of the loss of the evaluated split after `step` steps."""
 
 
 class Workload(Record, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from timetrial.engine.events import (
     Exited,
     Fenced,
     LauncherEvent,
+    Measured,
     Progress,
     Segment,
     SegmentName,
@@ -57,6 +58,7 @@ class Evaluation(NamedTuple):
     accuracy: float
     loss: float | None
     scores_sha256: str
+    top5: float | None = None
 
 
 class RunRecord:
@@ -122,6 +124,11 @@ class RunRecord:
                     kept.append(_evaluation(event, shifts.get(attempt, 0)))
         return kept
 
+    def measured(self, name: str) -> Measured | None:
+        """Return what the task's own measure came to at the end, None where it was not taken."""
+        found = [e for e in self.worker if isinstance(e, Measured) and e.name == name]
+        return found[-1] if found else None
+
     @property
     def steps(self) -> int:
         """The last step that the log knows of."""
@@ -185,6 +192,7 @@ def _evaluation(event: Evaluated, shift_ns: int) -> Evaluation:
         accuracy=event.accuracy,
         loss=event.loss,
         scores_sha256=event.scores_sha256,
+        top5=event.top5,
     )
 
 

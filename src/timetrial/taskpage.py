@@ -7,21 +7,29 @@ from collections.abc import Mapping
 import msgspec
 
 from timetrial.spec import (
+    BatchNorm,
     Conv2d,
+    DatasetUse,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePool,
     InverseTimeDecay,
     Layer,
     LogisticRegression,
     MaxPool2d,
+    Milestones,
     Network,
     OneCycle,
+    PlateauHalving,
+    Relu,
+    Residual,
     Sgd,
     Solver,
     Task,
-    layer_shapes,
     parameter_count,
+    placed,
+    walk,
 )
 
 
@@ -42,28 +50,32 @@ def render_task(task: Task) -> str:
         ("version", str(task.version)),
         ("hash", f"`{task.hash()[:16]}`"),
         ("data set", f"{use.name}: {_splits(task)}"),
-        ("inputs", f"{' × '.join(map(str, use.input_shape))}, divided by {use.divide_by:g}"),
+        ("inputs", f"{' × '.join(map(str, use.input_shape))}, {_preprocessing(use)}"),
+        ("augmentation", _augmentation(task)),
         ("classes", str(use.classes)),
         ("parameters", f"{parameter_count(task):,}"),
-        ("loss", task.loss.replace("_", " ")),
+        ("loss", _loss(task)),
         ("optimizer", _optimizer(task)),
         ("one step is", _step(task)),
         ("at most", _length(task)),
         ("evaluated", f"every {task.eval_every_steps} steps on {task.eval_split}, and at the end"),
         ("targets", "; ".join(map(str, task.targets))),
-        ("light target", str(task.light_target)),
+        ("light", _light(task)),
         ("stops", _stops(task)),
         ("own measures", ", ".join(task.measures) or "none"),
         ("frameworks", ", ".join(task.implementations)),
         ("precision", ", ".join(task.precisions)),
+        ("other data sets", ", ".join(task.datasets) or "none"),
     ]
     lines = [f"# {task.name}", "", f"{task.title}.", "", "| rule | |", "|---|---|"]
     lines += [f"| {label} | {text} |" for label, text in rows]
     if isinstance(task.model, Network):
         lines += ["", "## Network", "", "| layer | output | parameters |", "|---|---|---:|"]
-        shapes = layer_shapes(use.input_shape, task.model.layers)
-        for layer, (shape, count) in zip(task.model.layers, shapes, strict=True):
-            lines.append(f"| {_layer(layer)} | {' × '.join(map(str, shape))} | {count:,} |")
+        for row in walk(placed(use.input_shape, task.model.layers)):
+            shape = " × ".join(map(str, row.output_shape))
+            lines.append(
+                f"| {_place(row.path)}{_layer(row.layer)} | {shape} | {row.parameters:,} |"
+            )
     if task.notes:
         lines += ["", "## Notes", "", *(f"- {note}" for note in task.notes)]
     lines += ["", "## Sources", ""]
@@ -82,12 +94,35 @@ def _splits(task: Task) -> str:
     return ", ".join([*parts, f"{use.test_count:,} test, {test}"])
 
 
+def _preprocessing(use: DatasetUse) -> str:
+    text = f"divided by {use.divide_by:g}"
+    if use.mean or use.std:
+        mean, std = (", ".join(f"{value:g}" for value in part) for part in (use.mean, use.std))
+        text += f", mean ({mean}) subtracted, divided by std ({std})"
+    return text
+
+
+def _augmentation(task: Task) -> str:
+    if task.augmentation is None:
+        return "none"
+    flip = ", mirrored with probability 1/2" if task.augmentation.flip else ""
+    return f"{task.augmentation.padding} black pixels on each side, a random crop{flip}"
+
+
+def _loss(task: Task) -> str:
+    name = task.loss.replace("_", " ")
+    if not task.class_weights:
+        return name
+    return f"{name}, class weights {', '.join(f'{weight:g}' for weight in task.class_weights)}"
+
+
 def _optimizer(task: Task) -> str:
     match task.optimizer:
         case Sgd() as sgd:
             nesterov = ", Nesterov" if sgd.nesterov else ""
             form = "Keras' form" if sgd.rate_in_velocity else "PyTorch's form"
-            decay = f", weight decay {sgd.weight_decay:g}" if sgd.weight_decay else ""
+            of = "" if sgd.decays == "all" else " of weights alone"
+            decay = f", weight decay {sgd.weight_decay:g}{of}" if sgd.weight_decay else ""
             return (
                 f"SGD, learning rate {sgd.learning_rate:g}, momentum {sgd.momentum:g}{nesterov} "
                 f"({form}){decay}{_schedule(sgd)}"
@@ -111,12 +146,24 @@ def _schedule(sgd: Sgd) -> str:
                 f"; linear from {start:g} × rate over {warmup} steps, then linear to "
                 f"{end:g} × rate at the last"
             )
+        case Milestones(warmup_steps=warmup, start_factor=start) as marks:
+            return (
+                f"; linear from {start:g} × rate over {warmup:,} steps, × {marks.factor:g} at "
+                f"steps {' and '.join(f'{step:,}' for step in marks.milestones)}"
+            )
+        case PlateauHalving() as plateau:
+            return (
+                f"; halved after {plateau.patience + 1} evaluations whose loss is not lower by "
+                f"{plateau.threshold:g}, down to {plateau.floor_factor:g} × rate; warm-up from "
+                f"{plateau.start_factor:g} × rate over {plateau.warmup_steps:,} steps"
+            )
 
 
 def _step(task: Task) -> str:
     if task.batch_size is None:
         return "the whole fit"
-    return f"a mini-batch of {task.batch_size}; the last of an epoch may be smaller"
+    last = "may be smaller" if task.last_batch == "keep" else "is left out where it is smaller"
+    return f"a mini-batch of {task.batch_size}; the last of an epoch {last}"
 
 
 def _length(task: Task) -> str:
@@ -126,22 +173,48 @@ def _length(task: Task) -> str:
     return f"{task.steps_max:,} steps = {epochs:g} epochs of {task.steps_per_epoch}"
 
 
+def _light(task: Task) -> str:
+    steps = f", at most {task.light_steps_max:,} steps" if task.light_steps_max else ""
+    return f"{task.light_target}{steps}"
+
+
 def _stops(task: Task) -> str:
     if task.stops_at_target:
-        return "at the first evaluation that meets the target"
+        on = "" if task.eval_split == "validation" else f"; it stops on {task.eval_split}"
+        return f"at the first evaluation that meets the target{on}"
     return "on nothing: always runs all steps, targets are read off the curve"
+
+
+def _place(path: str) -> str:
+    """Return how deep inside residual blocks a layer lies, and on which way."""
+    *_, way, _ = path.split(".") if "." in path else ("", "")
+    return f"— {way}: " if way else ""
 
 
 def _layer(layer: Layer) -> str:
     match layer:
         case Conv2d() as conv:
             pad = f", padding {conv.padding}" if conv.padding else ""
+            stride = f", stride {conv.stride}" if conv.stride != 1 else ""
+            bias = "" if conv.bias else ", no bias"
             return (
-                f"convolution {conv.kernel} × {conv.kernel}, {conv.filters} filters{pad}, "
-                f"{conv.activation}, {conv.init.replace('_', ' ')}"
+                f"convolution {conv.kernel} × {conv.kernel}, {conv.filters} filters{stride}{pad}"
+                f"{bias}, {conv.activation}, {conv.init.replace('_', ' ')}"
             )
-        case MaxPool2d(size=size):
-            return f"max-pooling {size} × {size}"
+        case BatchNorm(epsilon=epsilon, momentum=momentum):
+            return f"batch normalisation, ε {epsilon:g}, momentum {momentum:g}"
+        case Relu():
+            return "ReLU"
+        case Residual(shortcut=shortcut, activation=activation):
+            kind = "convolved shortcut" if shortcut else "identity"
+            then = ", then ReLU" if activation == "relu" else ""
+            return f"residual block, {kind}{then}, of:"
+        case GlobalAveragePool():
+            return "mean over height and width"
+        case MaxPool2d() as pool:
+            pad = f", padding {pool.padding}" if pool.padding else ""
+            stride = f", stride {pool.stride}" if pool.stride else ""
+            return f"max-pooling {pool.size} × {pool.size}{stride}{pad}"
         case Dropout(rate=rate):
             return f"dropout {rate:g}"
         case Flatten():

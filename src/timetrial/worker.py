@@ -44,7 +44,7 @@ from timetrial.errors import DiskError, TimetrialError
 from timetrial.frameworks import REGISTRY, Framework
 from timetrial.plan import Plan
 from timetrial.rundir import LogWriter, RunDir
-from timetrial.spec import Build, Implementation, Workload
+from timetrial.spec import Build, Compilable, Implementation, Workload
 
 PARENT_VARIABLE: Final = "TIMETRIAL_PARENT"  # process id of a launcher on the same machine
 EXIT_ERROR: Final = 70
@@ -192,6 +192,11 @@ def _train(
     implementation: Implementation = build(work, splits, laps)
     framework.synchronise()
 
+    if isinstance(implementation, Compilable):
+        clock.enter("compile", step=step)
+        implementation.compile()
+        framework.synchronise()
+
     clock.enter("checkpoint", step=step)
     checkpoint.tidy(run, step)
     if saved is not None:
@@ -238,7 +243,7 @@ def _reached(plan: Plan, past: Sequence[WorkerEvent], step: int) -> bool:
         isinstance(event, Evaluated)
         and event.step <= step
         and event.split == target.split
-        and target.met_by(metrics.metric_value(target.metric, event.accuracy, event.loss))
+        and target.met_by(metrics.metric_value(target.metric, event))
         for event in past
     )
 

@@ -14,6 +14,7 @@ from timetrial.engine.clock import Laps, SegmentClock
 from timetrial.engine.events import WORKER_LOG, Segment
 from timetrial.errors import AuditError
 from timetrial.rundir import LogWriter
+from timetrial.store import Evaluation
 
 
 def test_segments_begin_where_the_one_before_ended(tmp_path: Path):
@@ -88,7 +89,24 @@ def test_the_digest_tells_bits_apart_and_not_memory_layouts():
 
 
 def test_metrics_have_their_direction_and_a_lost_loss_is_infinite():
-    assert metrics.metric_value("accuracy", 0.9, 0.3) == 0.9
-    assert metrics.metric_value("error_rate", 0.75, 0.3) == 0.25
-    assert metrics.metric_value("loss", 0.9, 0.3) == 0.3
-    assert metrics.metric_value("loss", 0.9, None) == math.inf
+    seen = Evaluation(1.0, 1, "test", 4, accuracy=0.75, loss=0.3, scores_sha256="", top5=0.9)
+    assert metrics.metric_value("accuracy", seen) == 0.75
+    assert metrics.metric_value("error_rate", seen) == 0.25
+    assert metrics.metric_value("loss", seen) == 0.3
+    assert metrics.metric_value("top5_accuracy", seen) == 0.9
+    assert metrics.metric_value("loss", seen._replace(loss=None)) == math.inf
+    assert math.isnan(metrics.metric_value("top5_accuracy", seen._replace(top5=None)))
+
+
+def test_top_5_counts_labels_among_the_five_highest_and_ties_against_them():
+    scores = np.array([[6, 5, 4, 3, 2, 1], [1, 1, 1, 1, 1, 1], [np.nan, 5, 4, 3, 2, 1.0]])
+    for label, share in ((0, 1), (4, 1), (5, 0)):
+        assert metrics.top5_accuracy(scores[:1], np.array([label])) == share
+    assert metrics.top5_accuracy(scores[1:2], np.array([0])) == 0
+    assert metrics.top5_accuracy(scores[2:], np.array([1])) == 0
+
+
+def test_a_confusion_matrix_has_a_row_per_label_and_counts_every_example():
+    scores = np.eye(3)[[0, 1, 1, 2, 0]]
+    table = metrics.confusion_matrix(scores, np.array([0, 1, 2, 2, 2]), 3)
+    assert table == ((1, 0, 0), (0, 1, 0), (1, 1, 1))

@@ -20,7 +20,7 @@ CASES = [
     for precision in find_task(name).precisions
 ]
 CASES += [
-    ("digits-cnn", "timetrial.tasks.small_cnn.reference:build", "float64"),
+    ("digits-cnn", "timetrial.tasks.networks.reference:build", "float64"),
     (fakes.TASK.name, "timetrial.testing.fakes:build", "float64"),
 ]
 

@@ -18,7 +18,8 @@ from timetrial.spec import (
     Sgd,
     Workload,
 )
-from timetrial.tasks.small_cnn import initial_parameters, learning_rate, reference, with_torch
+from timetrial.tasks.networks import initial_variables, reference, with_torch
+from timetrial.tasks.networks.schedules import learning_rate
 
 G = (2.0, -1.0, 0.5)  # the gradients of three steps
 W0, MOMENTUM = 3.0, 0.5
@@ -74,12 +75,12 @@ def weights_after(kind: str, optimizer: Sgd) -> list[float]:
             implementation._update([torch.full_like(leaf, g) for leaf in implementation._leaves])
         else:
             if step == 0:
-                for weight in implementation._weights.values():
+                for weight in implementation._variables.values():
                     weight[...] = W0
             implementation._update(
-                {name: np.full_like(value, g) for name, value in implementation._weights.items()}
+                {name: np.full_like(value, g) for name, value in implementation._variables.items()}
             )
-        values = np.unique(implementation.parameters()["1.weight"])
+        values = np.unique(implementation.variables()["1.weight"])
         assert len(values) == 1
         seen.append(float(values[0]))
     return seen
@@ -161,7 +162,7 @@ def test_he_weights_have_the_published_variance():
 
 
 def test_layers_of_one_shape_get_other_weights_and_biases_begin_at_zero():
-    parameters = initial_parameters(find_task("fashion-mnist-cnn"), seed=1)
+    parameters = initial_variables(find_task("fashion-mnist-cnn"), seed=1)
     assert all((value == 0).all() for name, value in parameters.items() if "bias" in name)
     first = seeds.initial_weights(1, "0", (4, 4), "he_normal")
     assert not np.array_equal(first, seeds.initial_weights(1, "1", (4, 4), "he_normal"))

@@ -64,7 +64,7 @@ def run(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="float32 or float64. Default: the task's first."),
+        typer.Option(metavar="NAMES", help="float32, bfloat16 or float64."),
     ] = None,
     workers: Annotated[
         str | None, typer.Option(metavar="NUMBERS", help="Workers of a run. Default 1.")
@@ -82,6 +82,10 @@ def run(
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="The data set, where a task allows.")
+    ] = None,
+    eval_split: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Evaluate and stop on this split, where a task allows."),
     ] = None,
     target: Annotated[
         float | None,
@@ -148,6 +152,7 @@ def run(
         "launcher": options.comma_list(launcher),
         "division": division,
         "dataset": dataset,
+        "eval_split": eval_split,
         "target": target,
         "budget_s": units.parse_duration(budget) if budget else None,
         "light": light or None,  # None: what a grid file says stands

@@ -25,7 +25,8 @@ SegmentName: TypeAlias = Literal[
 Status: TypeAlias = Literal[
     "reached", "budget", "diverged", "out_of_memory", "timeout", "killed", "error"
 ]
-PARTS: Final = ("data", "forward", "backward", "communication", "optimizer")
+PARTS: Final = ("data", "forward", "backward", "communication", "optimizer", "fused")
+"""fused: forward, backward and optimizer are one compiled program and cannot be told apart."""
 
 
 # --- written by the launcher ---------------------------------------------------------------------
@@ -132,6 +133,18 @@ class Evaluated(Record, frozen=True, kw_only=True, tag_field="event", tag="evalu
     accuracy: float
     loss: float | None  # mean cross-entropy; None: not finite
     scores_sha256: str
+    top5: float | None = None  # share of labels among the five highest scores, where the task asks
+
+
+class Measured(Record, frozen=True, kw_only=True, tag_field="event", tag="measured"):
+    """One of the task's own measures, at the end."""
+
+    t_ns: int
+    step: int
+    split: SplitName
+    name: str
+    value: float | None = None
+    table: tuple[tuple[int, ...], ...] = ()  # of the confusion matrix: label × predicted class
 
 
 class Checkpointed(Record, frozen=True, kw_only=True, tag_field="event", tag="checkpointed"):
@@ -161,7 +174,15 @@ class Stopped(Record, frozen=True, kw_only=True, tag_field="event", tag="stopped
 
 
 WorkerEvent: TypeAlias = (
-    Started | Environment | Segment | Fenced | Evaluated | Checkpointed | Progress | Stopped
+    Started
+    | Environment
+    | Segment
+    | Fenced
+    | Evaluated
+    | Measured
+    | Checkpointed
+    | Progress
+    | Stopped
 )
 
 LAUNCHER_LOG: Final = LogReader[LauncherEvent](LauncherEvent)  # type: ignore[arg-type]

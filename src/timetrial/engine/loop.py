@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -9,10 +10,10 @@ from typing import Final, NamedTuple
 
 from timetrial.engine import checkpoint, metrics
 from timetrial.engine.clock import Laps, SegmentClock
-from timetrial.engine.events import Checkpointed, Evaluated, Progress, Status
+from timetrial.engine.events import Checkpointed, Evaluated, Measured, Progress, Status
 from timetrial.plan import Plan
 from timetrial.rundir import LogWriter, RunDir
-from timetrial.spec import Implementation, Split, SplitName
+from timetrial.spec import Adaptive, Implementation, PredictsWithDropout, Split, SplitName
 
 CHUNK_S: Final = 0.4  # training is looked at this often: stop requests, budget, sign of life
 
@@ -59,6 +60,8 @@ def train(implementation: Implementation, session: Session, *, step: int, reache
         if seen.loss is None:
             clock.enter("teardown", step=step, sync=True)
             return Outcome("diverged", step, "the loss is not finite")
+        if isinstance(implementation, Adaptive):
+            implementation.evaluated(step, seen.loss)
         reached = reached or _meets_target(plan, seen)
         if (reached and plan.target is not None) or step >= plan.steps_max or not on_time:
             break
@@ -69,9 +72,10 @@ def train(implementation: Implementation, session: Session, *, step: int, reache
             _save(implementation, session, step)
             saved_ns = time.monotonic_ns()
 
+    clock.enter("eval", step=step)
     if plan.task.eval_split != "test":
-        clock.enter("eval", step=step)
         _evaluate(implementation, session, step, "test")
+    _measure(implementation, session, step)
     _save(implementation, session, step)
     clock.enter("teardown", step=step, sync=True)
     if reached:
@@ -136,16 +140,35 @@ def _evaluate(
         accuracy=metrics.accuracy(scores, split.labels),
         loss=loss if math.isfinite(loss) else None,
         scores_sha256=metrics.digest(scores),
+        top5=metrics.top5_accuracy(scores, split.labels) if _wants_top5(session.plan) else None,
     )
     session.log.write(event)
     return event
+
+
+def _wants_top5(plan: Plan) -> bool:
+    return any(target.metric == "top5_accuracy" for target in plan.task.targets)
+
+
+def _measure(implementation: Implementation, session: Session, step: int) -> None:
+    """Take the task's own measures of the test set that need more than its accuracy."""
+    wanted, test = session.plan.task.measures, session.splits["test"]
+    measured = functools.partial(Measured, step=step, split="test")
+    if "confusion_matrix" in wanted:
+        classes = session.plan.task.dataset.classes
+        table = metrics.confusion_matrix(implementation.predict(test), test.labels, classes)
+        session.log.write(measured(t_ns=time.monotonic_ns(), name="confusion_matrix", table=table))
+    name = "accuracy_with_dropout_on"
+    if name in wanted and isinstance(implementation, PredictsWithDropout):
+        accuracy = metrics.accuracy(implementation.predict_with_dropout(test), test.labels)
+        session.log.write(measured(t_ns=time.monotonic_ns(), name=name, value=accuracy))
 
 
 def _meets_target(plan: Plan, seen: Evaluated) -> bool:
     target = plan.target or plan.task.targets[-1]
     if target.split != seen.split:
         return False
-    return target.met_by(metrics.metric_value(target.metric, seen.accuracy, seen.loss))
+    return target.met_by(metrics.metric_value(target.metric, seen))
 
 
 def _save(implementation: Implementation, session: Session, step: int) -> None:

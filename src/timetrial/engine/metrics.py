@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Protocol
 
 import numpy as np
 from scipy.special import logsumexp
@@ -45,10 +46,49 @@ def digest(scores: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(scores).tobytes()).hexdigest()
 
 
-def metric_value(metric: Metric, accuracy: float, loss: float | None) -> float:
-    """Return the metric's value; a loss that is not finite is infinite."""
-    if metric == "accuracy":
-        return accuracy
-    if metric == "error_rate":
-        return 1 - accuracy
-    return float("inf") if loss is None else loss
+def top5_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of examples whose label is among the five highest scores.
+
+    Ties count against the example; rows with NaN count as wrong.
+    """
+    own = scores[np.arange(len(labels)), labels]
+    not_lower = (scores >= own[:, None]).sum(axis=1)  # itself included
+    return float(np.mean((not_lower <= 5) & ~np.isnan(scores).any(axis=1)))
+
+
+def confusion_matrix(
+    scores: np.ndarray, labels: np.ndarray, classes: int
+) -> tuple[tuple[int, ...], ...]:
+    """Return how many examples of each label (row) were taken for each class (column)."""
+    table = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(table, (labels, scores.argmax(axis=1)), 1)
+    return tuple(tuple(int(count) for count in row) for row in table)
+
+
+class Seen(Protocol):
+    """An evaluation: what `metric_value` reads of it."""
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers."""
+
+    @property
+    def loss(self) -> float | None:
+        """The mean cross-entropy, None: not finite."""
+
+    @property
+    def top5(self) -> float | None:
+        """The share of labels among the five highest scores, None: not asked for."""
+
+
+def metric_value(metric: Metric, seen: Seen) -> float:
+    """Return the metric's value; a loss that is not finite is infinite, a missing top-5 NaN."""
+    match metric:
+        case "accuracy":
+            return seen.accuracy
+        case "error_rate":
+            return 1 - seen.accuracy
+        case "top5_accuracy":
+            return float("nan") if seen.top5 is None else seen.top5
+        case "loss":
+            return float("inf") if seen.loss is None else seen.loss

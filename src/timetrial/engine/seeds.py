@@ -41,7 +41,8 @@ def initial_weights(seed: int, name: str, shape: tuple[int, ...], init: str) -> 
     """Return initial weights in float64; the last axis is the output, those before it the input.
 
     glorot_uniform: uniform in ±sqrt(6 / (fan_in + fan_out)). he_normal: normal with variance
-    2 / fan_in, not truncated. Fans count the kernel's area.
+    2 / fan_in, not truncated; he_normal_fan_out: with 2 / fan_out. uniform_fan_in: uniform in
+    ±1 / sqrt(fan_in), PyTorch's default. Fans count the kernel's area.
 
     Source: Glorot and Bengio, AISTATS 2010, eq. 16; He et al., ICCV 2015, eq. 10.
     """
@@ -51,4 +52,18 @@ def initial_weights(seed: int, name: str, shape: tuple[int, ...], init: str) -> 
     if init == "glorot_uniform":
         limit = np.sqrt(6 / (fan_in + fan_out))
         return rng.uniform(-limit, limit, size=shape)
-    return rng.normal(0.0, np.sqrt(2 / fan_in), size=shape)
+    if init == "uniform_fan_in":
+        return rng.uniform(-1 / np.sqrt(fan_in), 1 / np.sqrt(fan_in), size=shape)
+    fan = fan_out if init == "he_normal_fan_out" else fan_in
+    return rng.normal(0.0, np.sqrt(2 / fan), size=shape)
+
+
+def initial_biases(seed: int, name: str, shape: tuple[int, ...], init: str) -> np.ndarray:
+    """Return initial biases in float64 for weights of `shape`: 0, or as their init says.
+
+    uniform_fan_in: uniform in ±1 / sqrt(fan_in), as PyTorch's layers do.
+    """
+    if init != "uniform_fan_in":
+        return np.zeros(shape[-1])
+    limit = 1 / np.sqrt(np.prod(shape[:-1]))
+    return generator(seed, f"biases/{name}").uniform(-limit, limit, size=shape[-1])

@@ -291,7 +291,7 @@ def _final(metric: Metric) -> Callable[[RunRecord], float | None]:
         seen = measures.last(run, "test")
         if seen is None or run.status not in ("reached", "budget"):
             return None
-        return metric_value(metric, seen.accuracy, seen.loss)
+        return metric_value(metric, seen)
 
     return value
 

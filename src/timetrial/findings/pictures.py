@@ -120,7 +120,7 @@ def line_of(record: RunRecord) -> RunLine:
         if record.stretches
         else None,
         time_to_target_s=time.seconds if time and time.reached else None,
-        quality=metric_value(target.metric, seen.accuracy, seen.loss) if seen else None,
+        quality=metric_value(target.metric, seen) if seen else None,
         quality_label=f"{target.metric}, {target.split}",
         directory=str(record.run.path),
     )

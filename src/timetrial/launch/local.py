@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, final
+from typing import Final, Self, final
 
 from timetrial.errors import LaunchError
 from timetrial.launch import Exit
@@ -18,6 +18,12 @@ from timetrial.meter.sidecar import Sidecar, sampler_command
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir, disk_errors
 
+_ALLOCATOR: Final = {
+    # glibc gives big blocks back to the system at once, so every step of a network faults its
+    # memory in again: 33 to 37 ms a step of mnist-cnn instead of 22 (docs/results.md)
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31),
+}
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -153,7 +159,8 @@ def worker_environment(plan: Plan) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TIMETRIAL_PARENT": str(os.getpid()),  # the worker saves and ends when this process is gone
     }
-    return {**os.environ, **threads, **place}
+    allocator = _ALLOCATOR if sys.platform == "linux" else {}
+    return {**allocator, **os.environ, **threads, **place}
 
 
 def describe_limits(plan: Plan, group: Cgroup) -> dict[str, str]:
@@ -164,6 +171,9 @@ def describe_limits(plan: Plan, group: Cgroup) -> dict[str, str]:
     else:
         limits["group"] = ", ".join(str(folder) for folder in group.folders)
     limits["threads"] = str(plan.cores)
+    if sys.platform == "linux":
+        used = {name: os.environ.get(name, value) for name, value in _ALLOCATOR.items()}
+        limits["allocator"] = ", ".join(f"{name}={value}" for name, value in used.items())
     if plan.memory_bytes is not None:
         limits["memory"] = f"{plan.memory_bytes} bytes; {'; '.join(group.notes) or 'swap too'}"
     return limits

@@ -49,7 +49,7 @@ def curve(
         time_s = elapsed_s(record.stretches, clock, until_s=seen.at_s, data_share=share)
         if time_s is None:
             return None
-        value = metric_value(metric, seen.accuracy, seen.loss)
+        value = metric_value(metric, seen)
         points.append(CurvePoint(time_s, seen.step, value))
     return points
 

@@ -18,6 +18,7 @@ from timetrial.spec import (
     Target,
     Task,
 )
+from timetrial.tasks.networks import IMPLEMENTATIONS
 
 TASK: Final = Task(
     name="digits-cnn",
@@ -63,8 +64,8 @@ TASK: Final = Task(
     ),
     stops_at_target=True,
     measures=(),
-    precisions=("float32", "float64"),
-    implementations={"torch": "timetrial.tasks.small_cnn.with_torch:build"},
+    precisions=("float32", "float64", "bfloat16"),
+    implementations=IMPLEMENTATIONS,
     sources=(
         Source(
             text="Data: scikit-learn's copy of the test part of UCI's Optical Recognition of "

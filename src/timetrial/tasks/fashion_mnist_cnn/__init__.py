@@ -18,6 +18,7 @@ from timetrial.spec import (
     Target,
     Task,
 )
+from timetrial.tasks.networks import IMPLEMENTATIONS
 
 TASK: Final = Task(
     name="fashion-mnist-cnn",
@@ -64,8 +65,8 @@ TASK: Final = Task(
     ),
     stops_at_target=True,
     measures=(),
-    precisions=("float32", "float64"),
-    implementations={"torch": "timetrial.tasks.small_cnn.with_torch:build"},
+    precisions=("float32", "float64", "bfloat16"),
+    implementations=IMPLEMENTATIONS,
     sources=(
         Source(
             text="Data: Xiao, Rasul, Vollgraf, Fashion-MNIST, arXiv 1708.07747",

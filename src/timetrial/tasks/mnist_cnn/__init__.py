@@ -19,6 +19,7 @@ from timetrial.spec import (
     Target,
     Task,
 )
+from timetrial.tasks.networks import IMPLEMENTATIONS
 
 TASK: Final = Task(
     name="mnist-cnn",
@@ -65,8 +66,8 @@ TASK: Final = Task(
     light_target=Target(metric="accuracy", threshold=0.97, direction="at_least", split="test"),
     stops_at_target=False,
     measures=("train_time_after_10_epochs", "error_rate_after_10_epochs"),
-    precisions=("float32", "float64"),
-    implementations={"torch": "timetrial.tasks.small_cnn.with_torch:build"},
+    precisions=("float32", "float64", "bfloat16"),
+    implementations=IMPLEMENTATIONS,
     sources=(
         Source(
             text="szilard/benchm-dl, cnn-mnist/1-keras.py: network, optimizer, epochs, split",
@@ -84,4 +85,5 @@ TASK: Final = Task(
         "the run stops on nothing and always does 10 epochs.",
         "The target is read off the test curve, so its time is one of hindsight.",
     ),
+    light_steps_max=469,
 )

@@ -22,8 +22,9 @@ from timetrial.spec import (
     Task,
     Workload,
     parameter_count,
+    placed,
 )
-from timetrial.tasks.small_cnn import reference, with_torch
+from timetrial.tasks.networks import reference, with_torch
 
 TASKS = ("digits-cnn", "mnist-cnn", "fashion-mnist-cnn")
 TOLERANCE = 1e-10
@@ -35,7 +36,7 @@ def no_lap(part: str) -> None:
 
 def pair(
     task: Task, splits: Mapping[SplitName, Split], seed: int = 11
-) -> tuple[with_torch.TorchSmallCnn, reference.NumpySmallCnn]:
+) -> tuple[with_torch.TorchNetwork, reference.NumpyNetwork]:
     work = Workload(task=task, seed=seed, device="cpu", precision="float64")
     return with_torch.build(work, splits, no_lap), reference.build(work, splits, no_lap)
 
@@ -51,14 +52,14 @@ def test_losses_and_parameters_agree_over_an_epoch_and_its_partial_batch(name: s
     splits = small_splits(task)
     fast, slow = pair(task, splits)
     for step in range(6):  # steps 3 and 5 lie on either side of an epoch's partial batch
-        for key, expected in slow.parameters().items():
-            assert relative(fast.parameters()[key], expected) < TOLERANCE, (step, key)
+        for key, expected in slow.variables().items():
+            assert relative(fast.variables()[key], expected) < TOLERANCE, (step, key)
         for split in (splits["train"], splits["test"]):
             losses = [cross_entropy(made.predict(split), split.labels) for made in (fast, slow)]
             assert losses[0] == pytest.approx(losses[1], rel=TOLERANCE)
         fast.advance(1)
         slow.advance(1)
-    assert any(np.abs(value).max() > 0 for key, value in slow.parameters().items() if "bias" in key)
+    assert any(np.abs(value).max() > 0 for key, value in slow.variables().items() if "bias" in key)
 
 
 def test_dropout_is_what_tells_two_networks_apart_after_one_step():
@@ -69,11 +70,11 @@ def test_dropout_is_what_tells_two_networks_apart_after_one_step():
     assert len(layers) == len(task.model.layers) - 1
     splits = small_splits(task)
     fast, _ = pair(task, splits)
-    chosen = torch.arange(16)
     fast.advance(1)
-    x = fast._cast(fast._inputs[chosen])
+    x, _, chosen = fast._batch(1)
     with torch.no_grad():
-        trained, evaluated = fast._forward(x, chosen), fast._forward(x, None)
+        trained = fast._scores(x, fast._training(chosen, moves=False))
+        evaluated = fast._scores(x, with_torch._Way())
     assert not torch.equal(trained, evaluated)
 
 
@@ -81,7 +82,7 @@ def test_dropout_is_what_tells_two_networks_apart_after_one_step():
 def test_the_torch_model_has_the_number_of_parameters_that_the_rules_say(name: str):
     task = small_task(find_task(name))
     fast, _ = pair(task, small_splits(task))
-    assert sum(value.size for value in fast.parameters().values()) == parameter_count(task)
+    assert sum(value.size for value in fast.variables().values()) == parameter_count(task)
 
 
 def test_mnist_cnn_has_the_published_number_of_parameters():
@@ -101,11 +102,10 @@ def test_pooling_before_the_relu_changes_no_bit(name: str, dtype: torch.dtype):
     made = with_torch.build(work, small_splits(task), no_lap)
     made.advance(2)
     x = made._cast(made._inputs)
-    layers, _, _ = made._layers, made._optimizer, made._batch
     with torch.no_grad():
-        seen, plain = made._forward(x, None), x
-        for index, layer in enumerate(layers):
-            weight, bias = (made._weights.get(f"{index}.{part}") for part in ("weight", "bias"))
+        seen, plain = made._scores(x, with_torch._Way()), x
+        for path, layer, _, _, _ in made._rules.chain:
+            weight, bias = (made._weights.get(f"{path}.{part}") for part in ("weight", "bias"))
             if isinstance(layer, Conv2d):
                 plain = functional.conv2d(plain, weight, bias, padding=layer.padding)
             elif isinstance(layer, Dense):
@@ -122,8 +122,9 @@ def test_pooling_before_the_relu_changes_no_bit(name: str, dtype: torch.dtype):
 def test_pool_first_moves_relus_behind_poolings_and_nothing_else():
     task = find_task("digits-cnn")
     assert isinstance(task.model, Network)
-    order = [index for index, _ in with_torch.pool_first(task.model.layers)]
-    assert order == [0, -1, 1, 2, -1, 3, 4, -1, 5]  # -1: a ReLU
+    layers = task.model.layers
+    order = [op.path for op in with_torch.program(placed(task.dataset.input_shape, layers))]
+    assert order == ["0", "", "1", "2", "", "3", "4", "", "5"]  # "": a ReLU
 
 
 def test_gradients_agree_with_finite_differences_of_the_loss():
@@ -131,18 +132,16 @@ def test_gradients_agree_with_finite_differences_of_the_loss():
     task = small_task(find_task("digits-cnn"), train=8, batch=8)
     splits = small_splits(task)
     _, slow = pair(task, splits)
-    x, labels = slow._inputs, slow._labels
-    scores, caches = slow._forward(x, 0, np.arange(8))
-    gradients = slow._backward(scores, labels, caches)
+    gradients = slow.probe(0).gradients
     rng = np.random.default_rng(0)
     for key, gradient in gradients.items():
-        weight = slow._weights[key]
+        weight = slow._variables[key]
         place = tuple(rng.integers(0, size) for size in weight.shape)
         losses = []
         for shift in (1e-6, -1e-6):
             kept = weight[place]
             weight[place] = kept + shift
-            losses.append(cross_entropy(slow._forward(x, None, None)[0], labels))
+            losses.append(slow.probe(0).loss)
             weight[place] = kept
         slope = (losses[0] - losses[1]) / 2e-6
         assert gradient[place] == pytest.approx(slope, rel=1e-5, abs=1e-8), key
