@@ -137,7 +137,7 @@ def _further_rows(rows: Sequence[Row], tables: Sequence[Table]) -> list[Row]:
 def _identity(row: Row) -> tuple[str | None, ...]:
     """Return what a row is an estimate of."""
     names = (row.task, row.framework, row.system, row.measure, row.target, row.split, row.clock)
-    return (*names, row.precision, row.division)
+    return (*names, row.dataset, row.precision, row.division)
 
 
 def save_tables(found: Findings, folder: str | Path) -> list[Path]:

@@ -239,9 +239,9 @@ def class_accuracy_rows(group: Group) -> list[Row]:
     It is the diagonal of the confusion matrix, each row divided by its sum.
     """
     diagonals = [
-        measures.class_accuracies(seen.confusion)
+        measures.class_accuracies(seen.table)
         for run in completed(group).runs
-        if (seen := measures.last(run, "test")) is not None and seen.confusion is not None
+        if (seen := run.measured("confusion_matrix")) is not None
     ]
     if not diagonals:
         return []
@@ -252,6 +252,15 @@ def class_accuracy_rows(group: Group) -> list[Row]:
         if row is not None:
             rows.append(row)
     return rows
+
+
+def own_value_row(group: Group, name: str, unit: str) -> Row | None:
+    """Return the row of one of the task's own measures of the test set; None where no run has it.
+
+    Such as accuracy_with_dropout_on.
+    """
+    seen = [run.measured(name) for run in completed(group).runs]
+    return mean_row(group, name, unit, [s.value if s else None for s in seen], split="test")
 
 
 def per_run_row_of(group: Group, name: str) -> Row | None:

@@ -23,7 +23,6 @@ from timetrial.report.table_words import (
     about_columns,
     cell_words,
     footnotes_of,
-    groups_of,
     line_origin,
     marks_of,
     values_of,
@@ -132,19 +131,17 @@ def _suite(shown: Table) -> list[str]:
     footnotes = footnotes_of(shown)
     names = [column for column in shown.columns if column.text]
     values = values_of(shown)
-    headings = [*(column.heading for column in names), "Origin"]
+    headings = [*(column.heading for column in names), "Origin", "Table"]
     headings += [*(column.heading for column in values), "n"]
+    body = []
+    for line in shown.lines:
+        marks = "".join(f" [{number}]" for number in marks_of(line, footnotes))
+        cells = [cell_words(line, column).value for column in names]
+        cells += [f"{line_origin(line)}{marks}", line.group]
+        cells += [_words(cell_words(line, column)) for column in values]
+        body.append([*cells, ABSENT if line.n is None else str(line.n)])
     parts = [f"## {escaped(shown.suite)}: {escaped(shown.title)}"]
-    for group, lines in groups_of(shown).items():
-        body = []
-        for line in lines:
-            marks = "".join(f" [{number}]" for number in marks_of(line, footnotes))
-            cells = [cell_words(line, column).value for column in names]
-            cells.append(f"{line_origin(line)}{marks}")
-            cells += [_words(cell_words(line, column)) for column in values]
-            body.append([*cells, ABSENT if line.n is None else str(line.n)])
-        parts.append(f"**{escaped(group)}**")
-        parts.append(table(headings, body, numeric=len(values) + 1))
+    parts.append(table(headings, body, numeric=len(values) + 1))
     parts += ["\n".join(f"- {escaped(text)}" for text in about_columns(shown))]
     if shown.notes:
         notes = "\n".join(f"- {escaped(note)}" for note in shown.notes)

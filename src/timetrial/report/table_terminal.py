@@ -27,7 +27,7 @@ from timetrial.report.table_words import (
 from timetrial.report.words import ABSENT, plain
 from timetrial.rows import Table, TableLine
 
-_LABEL_MIN = 24
+_LABEL_MIN = 22
 _LABEL_MAX = 44
 
 
@@ -56,12 +56,12 @@ def _print_table(table: Table, console: Console) -> None:
         Text(f"{plain(table.suite)}: {plain(table.title)}", style="bold cyan"), highlight=False
     )
     footnotes = footnotes_of(table)
-    columns, room = _columns(table, console.width)
-    parts = _parts(columns, room)
+    columns, gap = _columns(table, console.width)
+    parts = _parts(columns, console.width - _LABEL_MIN, gap)
     for number, part in enumerate(parts, 1):
         if len(parts) > 1:
             _quietly(console, f"Part {number} of {len(parts)}, the same lines")
-        _print_part(table, part, footnotes, console, first=number == 1)
+        _print_part(table, part, console, gap, footnotes if number == 1 else None)
     for text in [*about_columns(table), *(f"Note: {plain(note)}" for note in table.notes)]:
         _quietly(console, text)
     for number, note in enumerate(footnotes, 1):
@@ -74,13 +74,17 @@ def _quietly(console: Console, text: str) -> None:
 
 
 def _columns(table: Table, width: int) -> tuple[list[_Column], int]:
-    """Return the columns, their intervals in two lines where one is too wide, and their room."""
-    whole = [_column(table, place, split=False) for place in range(len(values_of(table)) + 1)]
-    label = min(_LABEL_MAX, max(_LABEL_MIN, width // 3))
-    if sum(column.width + 2 for column in whole) <= width - label:
-        return whole, width - label
-    split = [_column(table, place, split=True) for place in range(len(values_of(table)) + 1)]
-    return split, width - _LABEL_MIN
+    """Return the columns and the white between them: as much of both as the width bears.
+
+    Intervals stand in one line where all columns then fit, else in two.
+    """
+    for split, gap in ((False, 2), (True, 2), (True, 1)):
+        places = range(len(values_of(table)) + 1)
+        columns = [_column(table, place, split=split) for place in places]
+        label = _LABEL_MIN if split else max(_LABEL_MIN, width // 3)
+        if sum(column.width + gap for column in columns) <= width - label:
+            break
+    return columns, gap
 
 
 def _column(table: Table, place: int, *, split: bool) -> _Column:
@@ -99,12 +103,12 @@ def _column(table: Table, place: int, *, split: bool) -> _Column:
     return _Column(plain(column.heading), cells)
 
 
-def _parts(columns: Sequence[_Column], room: int) -> list[list[_Column]]:
+def _parts(columns: Sequence[_Column], room: int, gap: int) -> list[list[_Column]]:
     """Return the columns in parts that fit; n stands in the first."""
     parts: list[list[_Column]] = [[]]
     used = 0
     for column in columns:
-        space = column.width + 2
+        space = column.width + gap
         if parts[-1] and used + space > room:
             parts.append([])
             used = 0
@@ -116,25 +120,23 @@ def _parts(columns: Sequence[_Column], room: int) -> list[list[_Column]]:
 def _print_part(
     table: Table,
     columns: Sequence[_Column],
-    footnotes: Sequence[str],
     console: Console,
-    *,
-    first: bool,
+    gap: int,
+    footnotes: Sequence[str] | None,  # None: a further part, whose labels are short
 ) -> None:
-    label = console.width - sum(min(c.width, console.width // 2) + 2 for c in columns)
-    label = max(min(label, _LABEL_MAX), min(_LABEL_MIN, console.width // 2))
+    widths = [min(column.width, console.width // 2) for column in columns]
+    label = min(console.width - sum(widths) - gap * len(widths), _LABEL_MAX)
+    label = max(label, min(_LABEL_MIN, console.width // 2))
     place = 0
     for number, (group, lines) in enumerate(groups_of(table).items()):
         console.print(Text(plain(group), style="bold"), highlight=False)
-        grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=number == 0)
-        grid.add_column("", width=label - 2, overflow="fold")
-        for column in columns:
-            grid.add_column(
-                Text(column.heading), justify="right", width=column.width, overflow="fold"
-            )
+        grid = Grid(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=number == 0)
+        grid.add_column("", width=label, overflow="fold")
+        for column, width in zip(columns, widths, strict=True):
+            grid.add_column(Text(column.heading), justify="right", width=width, overflow="fold")
         for line in lines:
             cells = [_stacked(column.cells[place]) for column in columns]
-            grid.add_row(_label(table, line, footnotes, full=first), *cells)
+            grid.add_row(_label(table, line, footnotes), *cells)
             place += 1
         console.print(grid)
 
@@ -143,9 +145,9 @@ def _stacked(cell: Sequence[str]) -> Text:
     return Text.assemble(cell[0], ("\n" + "\n".join(cell[1:]) if len(cell) > 1 else "", "dim"))
 
 
-def _label(table: Table, line: TableLine, footnotes: Sequence[str], *, full: bool) -> Text:
+def _label(table: Table, line: TableLine, footnotes: Sequence[str] | None) -> Text:
     names = names_of(table, line)
-    if not full:
+    if footnotes is None:
         return Text(", ".join(names[:2]))
     marks = "".join(f" [{number}]" for number in marks_of(line, footnotes))
     below = [", ".join(names[1:]), line_origin(line) + marks]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import msgspec
-
 from timetrial import findings, frameworks, references
 from timetrial.findings import Group
 from timetrial.plan import Request
 from timetrial.rows import Row, Table, TableColumn, TableLine
 from timetrial.suites import Suite
 from timetrial.suites.lines import (
+    gpus_of,
     machine_of,
     measured_line,
     missing_line,
@@ -23,7 +22,6 @@ from timetrial.suites.lines import (
 TASK: Final = "mnist-cnn"
 FRAMEWORKS: Final = ("torch", "jax", "keras-tensorflow", "keras-jax", "keras-torch")
 CLOCK: Final = "benchm-dl"
-LIGHT_STEPS: Final = 469  # 1 of 10 epochs
 COLUMNS: Final = (
     TableColumn(name="tool", heading="Tool", text=True),
     TableColumn(name="system", heading="System", text=True),
@@ -53,8 +51,8 @@ COLUMNS: Final = (
     TableColumn(name="error", heading="Error", about="on test, at the end"),
 )
 _DIFFERENT: Final = (
-    "Keras, neon, mxnet and the tools here differ in arithmetic and initial weights; only the "
-    "tools here are proved to do the same steps.",
+    "The published tools differ in initial weights and some in the network; those measured here "
+    "are tested to do the same steps.",
     "A different machine, other versions and years: a published time beside a measured one tells "
     "of both the tool and the machine.",
 )
@@ -68,10 +66,6 @@ def suite() -> Suite:
         question="Which tool trains the same network fastest?",
         requests=requests,
         seeds=3,
-        light_requests=tuple(
-            msgspec.structs.replace(request, light=True, light_steps=LIGHT_STEPS)
-            for request in requests
-        ),
         tables="timetrial.suites.benchm_dl:tables",
     )
 
@@ -100,19 +94,18 @@ def _here(name: str) -> bool:
 
 def _missing(name: str) -> TableLine:
     if _here(name):
-        why = f"not asked for; run it with: timetrial run benchm-dl --framework {name}"
+        why = f"not asked for: --framework {name}"
     elif name in frameworks.REQUIREMENTS:
         extra = frameworks.REQUIREMENTS[name][1]
         why = f"not installed: pip install 'timetrial[{extra}]'"
     else:
         why = "this version of timetrial does not have it"
-    return missing_line("tool", name, f"{name}: {why}")
+    return missing_line({"tool": name, "system": why})
 
 
 def _measured(group: Group) -> TableLine:
     used = findings.fit_rows(group)
-    here = group.runs[-1].machine
-    present = None if here is None else len(here.accelerators)
+    present = gpus_of(group)
     return measured_line(
         group,
         {

@@ -10,13 +10,17 @@ from timetrial.findings import Group
 from timetrial.plan import Request
 from timetrial.rows import Row, Table, TableColumn, TableLine
 from timetrial.suites import Suite
-from timetrial.suites.lines import machine_of, measured_line, published_lines, software_of
+from timetrial.suites.lines import (
+    gpus_of,
+    machine_of,
+    measured_line,
+    published_lines,
+    software_of,
+)
 
 TASK: Final = "cifar10-vgg-published"
 CLOCK: Final = "cloud-check"
 UNKNOWN: Final = "unknown"
-# 60 steps of 128 images at 60 images/s and one test at three times that: 3 runs in 11 minutes
-LIGHT_STEPS: Final = 60
 COLUMNS: Final = (
     TableColumn(name="provider", heading="Provider", text=True),
     TableColumn(name="region", heading="Region", text=True),
@@ -36,11 +40,14 @@ COLUMNS: Final = (
     ),
     TableColumn(name="fees", heading="Fixed fees", about="in no cost per run"),
     TableColumn(name="accuracy", heading="Test accuracy", about="dropout off"),
+    TableColumn(
+        name="dropout_on", heading="with dropout on", about="test accuracy as the document took it"
+    ),
 )
 _NOTES: Final = (
     "The network is called VGG16 in the document; its script has 17 convolutions, as the task.",
-    "Published accuracy was taken with dropout on during the test; measured accuracy is with "
-    "dropout off: they cannot be compared.",
+    "Published accuracy was taken with dropout on during the test, and only as a range: compare it "
+    "with the column of that name, not with test accuracy.",
     "A network without batch norm at this learning rate can fail to learn for some seeds: one run "
     "each does not show that.",
 )
@@ -53,7 +60,6 @@ def suite() -> Suite:
         question="What does the same training cost on this machine?",
         requests=(Request(task=TASK),),
         seeds=3,
-        light_requests=(Request(task=TASK, light=True, light_steps=LIGHT_STEPS),),
         tables="timetrial.suites.cloud_check:tables",
     )
 
@@ -77,8 +83,7 @@ def tables(groups: Sequence[Group]) -> list[Table]:
 def _measured(group: Group) -> TableLine:
     place = findings.place_of(group.runs[-1])
     price = group.system.price_usd_per_h
-    here = group.runs[-1].machine
-    gpus = len(here.accelerators) if here is not None else None
+    gpus = gpus_of(group)
     hardware = machine_of(group)
     image = f"{place.image or UNKNOWN}, {software_of(group)}"
     return measured_line(
@@ -94,6 +99,7 @@ def _measured(group: Group) -> TableLine:
             "billed": findings.cost_row(group, "billed"),
             "fees": UNKNOWN,
             "accuracy": findings.per_run_row_of(group, "final_test_accuracy"),
+            "dropout_on": findings.own_value_row(group, "accuracy_with_dropout_on", "fraction"),
         },
     )
 

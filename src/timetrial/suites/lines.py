@@ -10,6 +10,7 @@ from timetrial.findings import Group
 from timetrial.rows import Row, TableLine
 
 MEASURED: Final = "measured on this machine"
+NOT_RUN: Final = "not run on this machine"
 CellsOf: TypeAlias = Callable[[Mapping[str, Row]], Mapping[str, Row | str | None]]
 """Makes the cells of one published line from its rows, by measure and target."""
 
@@ -26,8 +27,9 @@ def measured_line(
     said = [note for cell in had.values() if isinstance(cell, Row) for note in cell.notes]
     light = findings.light_note(group)
     said = [*([light] if light else []), *notes, *said]
+    heading = f"{MEASURED}, data set {group.system.dataset}"
     return TableLine(
-        group=f"{MEASURED}, light: not the full task" if light else MEASURED,
+        group=f"{heading}, light: not the full task" if light else heading,
         origin="measured",
         date=max(run.plan.created_utc for run in group.runs)[:10],
         source=f"timetrial {group.runs[-1].plan.timetrial}",
@@ -38,11 +40,17 @@ def measured_line(
     )
 
 
-def missing_line(name: str, label: str, why: str) -> TableLine:
-    """Return the line of what could not be run; `name` is that of the column for `label`."""
-    return TableLine(
-        group=MEASURED, origin=None, date="", source="", n=None, cells={name: label}, notes=[why]
-    )
+def missing_line(cells: Mapping[str, str]) -> TableLine:
+    """Return the line of what was not run; one of its texts says why."""
+    return TableLine(group=NOT_RUN, origin=None, date="", source="", n=None, cells=cells)
+
+
+def gpus_of(group: Group) -> int | None:
+    """Return how many GPUs the machine shows; None where nothing could tell."""
+    here = group.runs[-1].machine
+    if here is None or (here.accelerators_reason or "").startswith("nvidia-ml-py"):
+        return None
+    return len(here.accelerators)
 
 
 def published_lines(

@@ -25,8 +25,6 @@ CLASSES: Final = (
     "ship",
     "truck",
 )
-# 60 steps of 512 images at 150 images/s or more: 3 runs in 12 minutes
-LIGHT_STEPS: Final = 60
 COLUMNS: Final = (
     TableColumn(name="tool", heading="Tool", text=True),
     TableColumn(name="system", heading="System", text=True),
@@ -49,7 +47,6 @@ def suite() -> Suite:
         question="What does the training behind the comparison of platforms give here?",
         requests=(Request(task=TASK),),
         seeds=3,
-        light_requests=(Request(task=TASK, light=True, light_steps=LIGHT_STEPS),),
         tables="timetrial.suites.platform_task:tables",
     )
 
