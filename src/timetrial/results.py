@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, overload
 
 import msgspec
 
-from timetrial import findings, report, suites
+from timetrial import findings, report
 from timetrial.errors import MissingExtraError
 from timetrial.rows import Findings, Row, Table, Verdict
 from timetrial.rundir import write_atomically
 from timetrial.store import RunRecord
+from timetrial.suites.tables import tables_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +89,7 @@ class Runs(Sequence[RunRecord]):
         """Return rows, curves, verdicts and facts of these runs."""
         command = self._command or repeat_command(self._records)
         found = findings.assemble(self._records, title=title, command=command, after_s=after_s)
-        tables, notes = suites.tables_of(self._records)
+        tables, notes = tables_of(self._records)
         rows = [*found.rows, *_further_rows(found.rows, tables)]
         notes = [*found.notes, *notes]
         return msgspec.structs.replace(found, rows=rows, tables=tables, notes=notes)

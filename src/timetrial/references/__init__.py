@@ -56,8 +56,8 @@ class _Published(Record, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-class _File(Record, frozen=True, kw_only=True):
-    """One source."""
+class PublishedFile(Record, frozen=True, kw_only=True):
+    """One source of published rows, as in its file."""
 
     title: str
     url: str | None = None
@@ -92,7 +92,7 @@ def convergence_points() -> tuple[ConvergencePoint, ...]:
     Raises:
         FormatError: The shipped data file is damaged.
     """
-    return _decode("convergence.toml", _Convergence).point
+    return _decode(_content("convergence.toml"), "convergence.toml", _Convergence).point
 
 
 def published(task: str | None = None, *, beside_only: bool = False) -> list[Row]:
@@ -105,13 +105,9 @@ def published(task: str | None = None, *, beside_only: bool = False) -> list[Row
     Raises:
         FormatError: A shipped data file is damaged.
     """
-    rows: list[Row] = []
-    for name in FILES:
-        file = _decode(name, _File)
-        for place, entry in enumerate(file.row):
-            if task in (None, entry.task) and (entry.beside or not beside_only):
-                rows += _rows(name, place, file, entry)
-    return rows
+    return [
+        row for name in FILES for row in rows_of(name, _load(name), task, beside_only=beside_only)
+    ]
 
 
 def flaws_of(name: str) -> tuple[str, ...]:
@@ -120,31 +116,58 @@ def flaws_of(name: str) -> tuple[str, ...]:
     Raises:
         FormatError: The shipped data file is damaged.
     """
-    return _decode(name, _File).flaws
+    return _load(name).flaws
 
 
-def _decode(name: str, kind: type[T]) -> T:
-    content = (importlib.resources.files(__name__) / name).read_bytes()
+def _load(name: str) -> PublishedFile:
+    return decode_file(_content(name), name)
+
+
+def decode_file(content: bytes, name: str) -> PublishedFile:
+    """Return one source of published rows from its TOML text.
+
+    Raises:
+        FormatError: Not TOML, an unknown key, or a value of the wrong kind.
+    """
+    return _decode(content, name, PublishedFile)
+
+
+def rows_of(
+    name: str, file: PublishedFile, task: str | None = None, *, beside_only: bool = False
+) -> list[Row]:
+    """Return the rows of one source, of one task or of all.
+
+    Raises:
+        FormatError: A figure whose measure the file does not name.
+    """
+    rows: list[Row] = []
+    for place, entry in enumerate(file.row):
+        unknown = sorted(set(entry.values) - set(file.measures))
+        if unknown:
+            raise FormatError(
+                f"references/{name}, row {place + 1}: {unknown[0]!r} is none of its measures "
+                f"({', '.join(file.measures)}). Install timetrial again."
+            )
+        if task in (None, entry.task) and (entry.beside or not beside_only):
+            rows += [
+                _row(f"{name} {place}", file, entry, file.measures[key], value)
+                for key, value in entry.values.items()
+            ]
+    return rows
+
+
+def _content(name: str) -> bytes:
+    return (importlib.resources.files(__name__) / name).read_bytes()
+
+
+def _decode(content: bytes, name: str, kind: type[T]) -> T:
     try:
         return msgspec.toml.decode(content, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise FormatError(f"references/{name}: {error}. Install timetrial again.") from error
 
 
-def _rows(name: str, place: int, file: _File, entry: _Published) -> list[Row]:
-    unknown = sorted(set(entry.values) - set(file.measures))
-    if unknown:
-        raise FormatError(
-            f"references/{name}, row {place + 1}: {unknown[0]!r} is none of its measures "
-            f"({', '.join(file.measures)}). Install timetrial again."
-        )
-    return [
-        _row(f"{name} {place}", file, entry, file.measures[key], value)
-        for key, value in entry.values.items()
-    ]
-
-
-def _row(line: str, file: _File, entry: _Published, measure: _Measure, value: float) -> Row:
+def _row(line: str, file: PublishedFile, entry: _Published, measure: _Measure, value: float) -> Row:
     notes = [*entry.notes, *entry.flaws, *file.flaws]
     if entry.reading != "printed":
         notes.insert(0, entry.reading)

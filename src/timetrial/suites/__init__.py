@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, cast
+from typing import Final
 
-from timetrial._registry import Registry, load_object
-from timetrial.errors import UnknownNameError, UsageError
-from timetrial.findings import Group, group_runs
+from timetrial._registry import Registry
+from timetrial.errors import UsageError
 from timetrial.plan import Request
-from timetrial.rows import Table
 from timetrial.spec import Record
-from timetrial.store import RunRecord
 
 REGISTRY: Final = Registry(
     "suite",
@@ -35,32 +31,7 @@ class Suite(Record, frozen=True, kw_only=True):
     requests: tuple[Request, ...]
     seeds: int  # runs of each, where the user does not say
     light_requests: tuple[Request, ...] = ()  # with --light; none: `requests`, each made light
-    tables: str | None = None  # "module:attribute" of a TablesOf; None: it has none of its own
-
-
-TablesOf: TypeAlias = Callable[[Sequence[Group]], Sequence[Table]]
-"""Makes a suite's tables from its runs, grouped into systems; published lines come with them."""
-
-
-def tables_of(records: Sequence[RunRecord]) -> tuple[list[Table], list[str]]:
-    """Return the tables of the suites that these runs belong to, and what kept others away.
-
-    Each table is made of the runs of its own suite alone.
-    """
-    tables: list[Table] = []
-    notes: list[str] = []
-    for name in dict.fromkeys(record.plan.suite for record in records):
-        if name is None:
-            continue
-        try:
-            place = find_suite(name).tables
-        except UnknownNameError:
-            notes.append(f"Suite {name} is not installed here: its tables are left out.")
-            continue
-        if place is not None:
-            make = cast(TablesOf, load_object(place))
-            tables += make(group_runs([r for r in records if r.plan.suite == name]))
-    return tables, notes
+    tables: str | None = None  # "module:attribute" of a `tables.TablesOf`; None: it has none
 
 
 def find_suite(name: str) -> Suite:

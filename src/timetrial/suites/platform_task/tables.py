@@ -1,4 +1,4 @@
-"""platform-task: the training behind document 000's comparison of platforms."""
+"""The table of platform-task: accuracy, time, and each class."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Final
 
 from timetrial import findings, references
 from timetrial.findings import Group
-from timetrial.plan import Request
 from timetrial.rows import Row, Table, TableColumn, TableLine
-from timetrial.suites import Suite
 from timetrial.suites.lines import machine_of, measured_line, published_lines, software_of
+from timetrial.suites.platform_task import TASK
 
-TASK: Final = "cifar10-resnet18"
 CLASSES: Final = (
     "airplane",
     "automobile",
@@ -38,17 +36,6 @@ COLUMNS: Final = (
         for place, name in enumerate(CLASSES)
     ),
 )  # fmt: skip
-
-
-def suite() -> Suite:
-    """Return the document's task."""
-    return Suite(
-        name="platform-task",
-        question="What does the training behind the comparison of platforms give here?",
-        requests=(Request(task=TASK),),
-        seeds=3,
-        tables="timetrial.suites.platform_task:tables",
-    )
 
 
 def tables(groups: Sequence[Group]) -> list[Table]:

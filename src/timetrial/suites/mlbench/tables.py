@@ -1,4 +1,4 @@
-"""mlbench: the questions of document 003. How long to an accuracy; how accurate after a time?"""
+"""The tables of mlbench: time to accuracy, accuracy after time, and the picture of depths."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import msgspec
 
 from timetrial import findings, references
 from timetrial.findings import Group
-from timetrial.plan import Request
 from timetrial.report.axes import time_label
 from timetrial.rows import Row, StepChart, StepCurve, Table, TableColumn, TableLine
 from timetrial.spec import Target
-from timetrial.suites import Suite
 from timetrial.suites.lines import (
     CellsOf,
     machine_of,
@@ -21,21 +19,13 @@ from timetrial.suites.lines import (
     published_lines,
     software_of,
 )
+from timetrial.suites.mlbench import DEPTHS, VERSIONS, task_name
 
-DEPTHS: Final = (20, 32, 44, 56)
-VERSIONS: Final = (1, 2)
 VARIANT_2020: Final = "cifar10-resnet20-v1-2020"  # the reference rules of 2020 and 2021
 CLOCKS: Final = ("mlbench-2018", "mlbench-2020")
 THRESHOLDS: Final = (0.7, 0.8, 0.9, 0.97)
 TIMES_S: Final = (60.0, 600.0, 3600.0, 7200.0)
 LIGHT_TIMES_S: Final = (10.0, 30.0, 60.0)
-# With 250 images/s of ResNet-20, the deeper ones as much slower as they are larger, and an
-# evaluation three times as fast as training: 6 runs of ResNet-20 and 6 others end in 14 minutes.
-LIGHT_STEPS: Final = {20: 70, 32: 20, 44: 20, 56: 20}
-LIGHT_RHYTHM: Final = {"eval_every_steps": 35, "fence_every_steps": 5}
-LIGHT_TARGET: Final = 0.25
-LIGHT_SEEDS: Final = {20: 3, 32: 1, 44: 1, 56: 1}
-
 _NAMES: Final = (
     TableColumn(name="network", heading="Network", text=True),
     TableColumn(name="system", heading="System", text=True),
@@ -49,30 +39,6 @@ _NOTES: Final = (
     "waiting for data: of the same run it shows less.",
     "Published rows with more than one worker have another global batch, and GPUs of their time.",
 )
-
-
-def suite() -> Suite:
-    """Return the four depths of both versions, one worker each."""
-    names = [(depth, _task(depth, version)) for version in VERSIONS for depth in DEPTHS]
-    return Suite(
-        name="mlbench",
-        question="How long to an accuracy, and how accurate after a time?",
-        requests=tuple(Request(task=name, workers=1) for _, name in names),
-        seeds=3,
-        light_requests=tuple(
-            Request(
-                task=name,
-                workers=1,
-                light=True,
-                light_steps=LIGHT_STEPS[depth],
-                seeds_max=LIGHT_SEEDS[depth],
-                target=LIGHT_TARGET,
-                settings=LIGHT_RHYTHM,
-            )
-            for depth, name in names
-        ),
-        tables="timetrial.suites.mlbench:tables",
-    )
 
 
 def tables(groups: Sequence[Group]) -> list[Table]:
@@ -115,7 +81,7 @@ def charts(groups: Sequence[Group]) -> list[StepChart]:
     """
     found = []
     for version in VERSIONS:
-        names = [_task(depth, version) for depth in DEPTHS]
+        names = [task_name(depth, version) for depth in DEPTHS]
         drawn: list[tuple[str, StepCurve]] = []
         for group in groups:
             curve = findings.step_curve_of(group, "error_rate")
@@ -130,10 +96,6 @@ def charts(groups: Sequence[Group]) -> list[StepChart]:
                 )
             )
     return found
-
-
-def _task(depth: int, version: int) -> str:
-    return f"cifar10-resnet{depth}-v{version}"
 
 
 def _network(task: str) -> str:
@@ -198,7 +160,7 @@ def _graded(group: Group, clock: str, times: Sequence[float]) -> TableLine:
 
 def _published(cells: CellsOf) -> list[TableLine]:
     """Return the published lines that have a figure for the table."""
-    tasks = [_task(depth, version) for version in VERSIONS for depth in DEPTHS]
+    tasks = [task_name(depth, version) for version in VERSIONS for depth in DEPTHS]
     flaws = references.flaws_of("mlbench.toml")
     lines = published_lines([*tasks, VARIANT_2020], cells, general=flaws)
     return [line for line in lines if any(isinstance(c, Row) for c in line.cells.values())]

@@ -1,4 +1,4 @@
-"""benchm-dl: the question of document 004. Which tool trains the same network fastest?"""
+"""The table of benchm-dl: tool by tool."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Final
 
 from timetrial import findings, frameworks, references
 from timetrial.findings import Group
-from timetrial.plan import Request
 from timetrial.rows import Row, Table, TableColumn, TableLine
-from timetrial.suites import Suite
+from timetrial.suites.benchm_dl import FRAMEWORKS, TASK, is_here
 from timetrial.suites.lines import (
     gpus_of,
     machine_of,
@@ -19,8 +18,6 @@ from timetrial.suites.lines import (
     software_of,
 )
 
-TASK: Final = "mnist-cnn"
-FRAMEWORKS: Final = ("torch", "jax", "keras-tensorflow", "keras-jax", "keras-torch")
 CLOCK: Final = "benchm-dl"
 COLUMNS: Final = (
     TableColumn(name="tool", heading="Tool", text=True),
@@ -58,18 +55,6 @@ _DIFFERENT: Final = (
 )
 
 
-def suite() -> Suite:
-    """Return the task in each framework installed here."""
-    requests = tuple(Request(task=TASK, framework=name) for name in FRAMEWORKS if _here(name))
-    return Suite(
-        name="benchm-dl",
-        question="Which tool trains the same network fastest?",
-        requests=requests,
-        seeds=3,
-        tables="timetrial.suites.benchm_dl:tables",
-    )
-
-
 def tables(groups: Sequence[Group]) -> list[Table]:
     """Return the document's table: measured lines, then the published ones."""
     flaws = references.flaws_of("benchm_dl.toml")
@@ -88,12 +73,8 @@ def tables(groups: Sequence[Group]) -> list[Table]:
     ]
 
 
-def _here(name: str) -> bool:
-    return name in frameworks.REGISTRY.names() and frameworks.installed(name)
-
-
 def _missing(name: str) -> TableLine:
-    if _here(name):
+    if is_here(name):
         why = f"not asked for: --framework {name}"
     elif name in frameworks.REQUIREMENTS:
         extra = frameworks.REQUIREMENTS[name][1]

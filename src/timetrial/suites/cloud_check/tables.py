@@ -1,4 +1,4 @@
-"""cloud-check: the question of document 001. Where does the same training cost least?"""
+"""The table of cloud-check: machine by machine, with prices."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Final
 
 from timetrial import findings, references, units
 from timetrial.findings import Group
-from timetrial.plan import Request
 from timetrial.rows import Row, Table, TableColumn, TableLine
-from timetrial.suites import Suite
+from timetrial.suites.cloud_check import TASK
 from timetrial.suites.lines import (
     gpus_of,
     machine_of,
@@ -18,7 +17,6 @@ from timetrial.suites.lines import (
     software_of,
 )
 
-TASK: Final = "cifar10-vgg-published"
 CLOCK: Final = "cloud-check"
 UNKNOWN: Final = "unknown"
 COLUMNS: Final = (
@@ -51,17 +49,6 @@ _NOTES: Final = (
     "A network without batch norm at this learning rate can fail to learn for some seeds: one run "
     "each does not show that.",
 )
-
-
-def suite() -> Suite:
-    """Return the document's task."""
-    return Suite(
-        name="cloud-check",
-        question="What does the same training cost on this machine?",
-        requests=(Request(task=TASK),),
-        seeds=3,
-        tables="timetrial.suites.cloud_check:tables",
-    )
 
 
 def tables(groups: Sequence[Group]) -> list[Table]:
