@@ -33,7 +33,7 @@ from timetrial._registry import load_object
 
 plan = plans.decode_plan(Path(sys.argv[1]).read_bytes(), sys.argv[1])
 os.sched_setaffinity(0, plan.cpus)
-Torch().setup(device=plan.device, threads=plan.cores)
+Torch().setup(device=plan.device, threads=plan.cores, precision=plan.precision)
 work = Workload(task=plan.task, seed=plan.seed, device=plan.device, precision=plan.precision)
 splits = load_splits(plan.task.dataset, plan.data_files)
 implementation = load_object(plan.implementation)(work, splits, lambda part: None)

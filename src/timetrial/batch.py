@@ -13,9 +13,10 @@ from typing import Final, Protocol, cast
 import msgspec
 
 import timetrial
-from timetrial import findings, frameworks, machine, plan, store, suites
+from timetrial import findings, frameworks, machine, plan, references, store, suites
 from timetrial.datasets import get as find_dataset
 from timetrial.datasets import sources
+from timetrial.datasets.prepare import prepare
 from timetrial.engine.events import WorkerEvent
 from timetrial.errors import UnknownNameError, UsageError
 from timetrial.gridfile import read_grid
@@ -148,6 +149,7 @@ class Batch:
         task = plan.find_task(request.task)
         plan.check_request(task, request)
         task = plan.variant_of(task, dataset=request.dataset, eval_split=request.eval_split)
+        references.refuse_retired(request.framework)
         framework = plan.choose_framework(task, request.framework)
         frameworks.require(framework)
         if request.launcher not in LAUNCHERS.names():
@@ -194,7 +196,7 @@ class Batch:
 
     def _locate(self, dataset: str) -> sources.Located:
         if dataset not in self._files:
-            self._files[dataset] = sources.locate(
+            self._files[dataset] = prepare(
                 find_dataset(dataset),
                 sources.search_path(os.environ),
                 fetch=True,

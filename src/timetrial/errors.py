@@ -10,6 +10,7 @@ TimetrialError
 │   ├── RunLockedError    another process works on this run directory
 │   └── DiskError         the disk is full or refuses to be written
 ├── LaunchError           a worker could not be started, or its limits could not be set
+├── ParityError           one side of a proof of equality could not be run
 └── AuditError            a result is impossible, incomplete or was changed
 
 A message says what was wrong, the value seen, what is allowed, and the next step.
@@ -77,6 +78,10 @@ class DiskError(StoreError):
 
 class LaunchError(TimetrialError):
     """A worker could not be started, or a limit asked for cannot be enforced here."""
+
+
+class ParityError(TimetrialError):
+    """One side of a proof of equality could not be run."""
 
 
 class AuditError(TimetrialError):

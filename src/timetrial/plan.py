@@ -17,7 +17,7 @@ from timetrial.errors import FormatError, UnknownNameError, UsageError
 from timetrial.spec import MALFORMED, Division, Precision, Record, SplitName, Target, Task
 
 FORMAT: Final = 1  # of a run directory; 1: first
-_DEVICE: Final = re.compile(r"cpu|cuda(:\d+)?|mps")
+_DEVICE: Final = re.compile(r"cpu|mps|(cuda|rocm|tpu)(:\d+)?")
 
 TASKS: Final = Registry(
     "task",
@@ -350,7 +350,8 @@ def check_request(task: Task, request: Request) -> None:
         )
     if not _DEVICE.fullmatch(request.device):
         raise UsageError(
-            f"--device {request.device} is not possible. Allowed: cpu, cuda, cuda:N, mps."
+            f"--device {request.device} is not possible. "
+            "Allowed: cpu, cuda, cuda:N, rocm, rocm:N, mps, tpu, tpu:N."
         )
 
 

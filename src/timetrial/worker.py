@@ -171,7 +171,7 @@ def _train(
 ) -> loop.Outcome:
     step = saved.step if saved else 0
     framework = cast(type[Framework], REGISTRY.get(plan.framework))()
-    setup = framework.setup(device=plan.device, threads=plan.cores)
+    setup = framework.setup(device=plan.device, threads=plan.cores, precision=plan.precision)
     build = cast(Build, load_object(plan.implementation))
     log.write(
         Environment(

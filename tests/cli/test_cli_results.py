@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from command_line import Outcome, Ran
 
+from timetrial.frameworks import REGISTRY, REQUIREMENTS, Requirement, install_line, installed
+from timetrial.plan import TASKS, find_task
+
 # fmt: off
 ROW_FIELDS = [
     "task", "target", "split", "clock", "dataset", "division", "framework", "device", "cores",
@@ -164,13 +167,19 @@ def test_a_run_that_fails_gives_exit_status_3_and_its_reason(
 )
 def test_every_list_has_a_table_and_json(kind: str, call: Callable[..., Outcome]) -> None:
     table, rows = call("list", kind), call("list", kind, "--json").json()
+    rows = [*rows["frameworks"], *rows["retired"]] if kind == "frameworks" else rows
 
     assert (table.code, table.err) == (0, "")
     assert len(rows) >= 1
     assert len(table.out.splitlines()) > len(rows)
 
 
-def test_a_list_prints_brackets_as_they_are(call: Callable[..., Outcome]) -> None:
+def test_a_framework_that_is_not_installed_is_listed_with_the_line_that_installs_it(
+    call: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = Requirement(modules={"no_such": ()}, extra="torch", devices=("cpu",))
+    monkeypatch.setitem(REQUIREMENTS, "torch", absent)
+
     assert "pip install 'timetrial[torch]'" in call("list", "frameworks").out
 
 
@@ -225,10 +234,16 @@ def test_doctor_runs_a_real_step_of_each_framework(timetrial: Callable[..., Outc
     found = timetrial("doctor", "--json").json()
 
     frameworks = {item["what"]: item for item in found if item["what"].startswith("framework")}
-    assert set(frameworks) == {"framework sklearn", "framework torch"}
-    for item in frameworks.values():
+    assert set(frameworks) == {f"framework {name}" for name in REGISTRY.names()}
+    used = {name for task in TASKS.names() for name in find_task(task).implementations}
+    for what, item in frameworks.items():
+        name = what.partition(" ")[2]
+        if not installed(name):
+            assert item["remedy"] == install_line(name)
+            continue
         assert item["ok"], item
-        assert "one step done" in item["detail"]
+        said = "one step done" if name in used else "no task of timetrial runs in it yet"
+        assert said in item["detail"]
     assert any(item["what"] == "quiet machine" for item in found)
 
 

@@ -18,6 +18,7 @@ from timetrial.cli import (
     data,
     doctor,
     listing,
+    parity,
     report,
     run,
     show,
@@ -66,6 +67,7 @@ app.command("show")(show.show)
 app.command("doctor")(doctor.doctor)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")
 

@@ -11,7 +11,8 @@ import typer
 
 from timetrial.cli import options
 
-TRIAL_TASKS: Final = {"sklearn": "breast-cancer-logreg", "torch": "digits-cnn"}
+# the quickest first; a framework runs the first of them, or of all tasks, that it has
+TRIAL_TASKS: Final = ("breast-cancer-logreg", "digits-cnn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +56,15 @@ def _framework(name: str) -> Finding:
 
     what = f"framework {name}"
     if not frameworks.installed(name):
-        extra = frameworks.REQUIREMENTS[name][1]
-        return Finding(what, False, "not installed", f"pip install 'timetrial[{extra}]'")
+        return Finding(what, False, "not installed", frameworks.install_line(name))
+    task = _trial_task(name)
+    if task is None:
+        detail = f"{frameworks.version(name)}; no task of timetrial runs in it yet".lstrip("; ")
+        return Finding(what, True, detail, "")
     try:
         with tempfile.TemporaryDirectory(prefix="timetrial-doctor-") as folder:
             runs = api.run(
-                TRIAL_TASKS[name],
+                task,
                 seeds=1,
                 store_dir=Path(folder),
                 framework=name,
@@ -75,6 +79,16 @@ def _framework(name: str) -> Finding:
             return Finding(what, True, f"{versions}; one step done", "")
     except TimetrialError as error:
         return Finding(what, False, str(error), "")
+
+
+def _trial_task(framework: str) -> str | None:
+    """Return a task that has an implementation in the framework, None without any."""
+    from timetrial import plan
+
+    for name in (*TRIAL_TASKS, *plan.TASKS.names()):
+        if framework in plan.find_task(name).implementations:
+            return name
+    return None
 
 
 def _datasets() -> list[Finding]:

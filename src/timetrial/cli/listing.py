@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -45,6 +45,9 @@ def list_(
         typer.echo(f"no {kind}")
         return
     _print_table(rows)
+    if kind == "frameworks":
+        typer.echo()
+        _print_table(_retired())
 
 
 def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
@@ -93,16 +96,52 @@ def _suites(_store: Path | None) -> list[dict[str, object]]:
 
 
 def _frameworks(_store: Path | None) -> list[dict[str, object]]:
-    from timetrial import frameworks
+    return [
+        {
+            "framework": line["framework"],
+            "version, or how to install": line["version"] or line["install_with"],
+            "devices": ", ".join(line["devices"]),
+        }
+        for line in _installable()
+    ]
+
+
+def _retired() -> list[dict[str, object]]:
+    from timetrial import references
 
     return [
         {
-            "framework": name,
-            "installed": "yes" if frameworks.installed(name) else "no",
-            "install with": f"pip install 'timetrial[{frameworks.REQUIREMENTS[name][1]}]'",
+            "retired": tool.name,
+            "last version": f"{tool.last_version} ({tool.last_date})",
+            "why it cannot run": tool.why,
         }
-        for name in frameworks.REGISTRY.names()
+        for tool in references.retired_frameworks()
     ]
+
+
+def _framework_records(_store: Path | None) -> dict[str, object]:
+    from timetrial import references
+
+    return {"frameworks": _installable(), "retired": references.retired_frameworks()}
+
+
+def _installable() -> list[dict[str, Any]]:
+    from timetrial import frameworks
+
+    rows: list[dict[str, Any]] = []
+    for name in frameworks.REGISTRY.names():
+        here = frameworks.installed(name)
+        required = frameworks.REQUIREMENTS.get(name)
+        rows.append(
+            {
+                "framework": name,
+                "installed": here,
+                "version": frameworks.version(name) if here else "",
+                "devices": list(required.devices) if required else [],
+                "install_with": frameworks.install_line(name),
+            }
+        )
+    return rows
 
 
 def _launchers(_store: Path | None) -> list[dict[str, object]]:
@@ -187,6 +226,7 @@ def _run_lines(store: Path | None) -> Sequence[RunLine]:
 
 _RECORDS: Final[Mapping[str, Callable[[Path | None], object]]] = {
     # what `--json` gives, where the table for people shows less
+    "frameworks": _framework_records,
     "references": _reference_rows,
     "runs": _run_lines,
 }

@@ -102,12 +102,12 @@ class ProgressWatcher:
             self._console.print(f"{self._label}: {word}{seen}", highlight=False)
 
     def data(self, what: str, bytes_done: int, bytes_total: int | None) -> None:
-        """Show a download."""
+        """Show a download, or what is decoded of one."""
         if self._data is None:
-            self._data = self._progress.add_task(f"fetching {what}", total=bytes_total, note="")
+            self._data = self._progress.add_task(f"data: {what}", total=bytes_total, note="")
         self._progress.update(
             self._data,
-            description=f"fetching {what}",
+            description=f"data: {what}",
             completed=bytes_done,
             total=bytes_total,
             note=units.bytes_(bytes_done),

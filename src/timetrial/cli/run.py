@@ -60,11 +60,14 @@ def run(
         str | None, typer.Option(metavar="SIZES", help="Memory limit of a run: 4GiB")
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="cpu (default), cuda, cuda:N or mps.")
+        str | None,
+        typer.Option(metavar="NAMES", help="cpu (default), cuda, cuda:N, rocm, mps or tpu."),
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="float32, bfloat16 or float64."),
+        typer.Option(
+            metavar="NAMES", help="float32, float64 or bfloat16. Default: the task's first."
+        ),
     ] = None,
     workers: Annotated[
         str | None, typer.Option(metavar="NUMBERS", help="Workers of a run. Default 1.")

@@ -1,6 +1,7 @@
 """Data sets: one file each with their sources and checksums; read as NumPy arrays.
 
-info says what a data set is, sources finds or fetches its files, load makes the splits of a task.
+info says what a data set is, sources finds or fetches its files, prepare decodes what takes long
+into the cache, load makes the splits of a task; own describes a user's folder of images or CSV.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ REGISTRY: Final = Registry(
     group="timetrial.datasets",
     built_in={
         "breast-cancer": "timetrial.datasets.breast_cancer:DATASET",
+        "cifar10": "timetrial.datasets.cifar10:DATASET",
+        "cifar10-jpeg": "timetrial.datasets.cifar10_jpeg:DATASET",
+        "cifar10-sample": "timetrial.datasets.cifar10:SAMPLE",
         "digits": "timetrial.datasets.digits:DATASET",
         "fashion-mnist": "timetrial.datasets.fashion_mnist:DATASET",
         "mnist": "timetrial.datasets.mnist:DATASET",

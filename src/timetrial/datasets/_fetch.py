@@ -110,6 +110,24 @@ def keep(file: DataFile, folder: Path, chunks: Iterable[bytes]) -> None:
         DataError: They are not the content of `file`.
         OSError: `folder` cannot be written.
     """
+
+    def check(part: Path) -> None:
+        copy = read_copy(part, file)
+        if copy.content is None:
+            raise DataError(f"{file.name} came with this fault: {copy.status}: {copy.detail}")
+
+    write_whole(folder / file.name, chunks, check)
+
+
+def write_whole(
+    path: Path, chunks: Iterable[bytes | memoryview], check: Callable[[Path], None] | None = None
+) -> None:
+    """Write all the pieces to `path`, or nothing; `check` raises on what must not be kept.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder = path.parent
     _make_folder(folder)
     handle, name = tempfile.mkstemp(prefix=_PART, dir=folder)
     part = Path(name)
@@ -119,11 +137,10 @@ def keep(file: DataFile, folder: Path, chunks: Iterable[bytes]) -> None:
                 out.write(chunk)
             out.flush()
             os.fsync(out.fileno())
-        copy = read_copy(part, file)
-        if copy.content is None:
-            raise DataError(f"{file.name} came with this fault: {copy.status}: {copy.detail}")
+        if check is not None:
+            check(part)
         part.chmod(0o644)  # mkstemp's 0600 would shut others out of a shared cache
-        part.replace(folder / file.name)
+        part.replace(path)
         _sync_folder(folder)
     finally:
         part.unlink(missing_ok=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 
 from timetrial.spec import Record
@@ -16,12 +17,17 @@ class DataFile(Record, frozen=True, kw_only=True):
     Sources compress the same bytes differently, so size and checksum are those of the *content*:
     decompressed where the copy is gzip. With `text`, CRLF counts as LF: scikit-learn's Windows
     wheels carry breast_cancer.csv with CRLF (1.6.0 and 1.9.1 from PyPI), the others with LF.
+
+    A `tar` is an archive whose publishers state the checksum of the file as it lies, compression
+    and all. A `folder` holds images as <split>/<class>/<file>; its content is its listing, so the
+    checksum of the listing fixes every byte of every image.
     """
 
     name: str
     sha256: str
     size_bytes: int
     text: bool = False
+    kind: Literal["file", "tar", "folder"] = "file"
 
 
 class PackageFolder(Record, frozen=True, kw_only=True, tag="package_folder"):
@@ -59,7 +65,10 @@ class DatasetInfo(Record, frozen=True, kw_only=True):
     """A data set: what it holds, where it comes from, and what reads it.
 
     `places` are tried in their order, those on this machine before those on the network, and all
-    of them after the folders of the search path.
+    of them after the folders of the search path. Each of `alternatives` is a set of files that
+    holds the same examples as `files`; one that is whole on this machine does, and only `files`
+    are fetched. Where a `decoder` is named, reading takes seconds: what was read is kept in the
+    cache, made again when the decoder's version changes.
     """
 
     name: str
@@ -73,6 +82,14 @@ class DatasetInfo(Record, frozen=True, kw_only=True):
     files: tuple[DataFile, ...]
     places: tuple[Place, ...]
     reader: str  # "module:attribute" of a Reader
+    reader_options: Mapping[str, str] = msgspec.field(default_factory=dict)  # by keyword
+    alternatives: tuple[tuple[DataFile, ...], ...] = ()
+    decoder: Literal["none", "numpy", "pillow"] = "none"
+
+    @property
+    def file_sets(self) -> tuple[tuple[DataFile, ...], ...]:
+        """The sets of files, each of which is the whole data set."""
+        return (self.files, *self.alternatives)
 
     @property
     def classes(self) -> int:
@@ -89,5 +106,9 @@ class Examples(NamedTuple):
     test_labels: np.ndarray | None
 
 
-Reader: TypeAlias = Callable[[Mapping[str, bytes]], Examples]
-"""Makes examples from checked contents (file name -> bytes); raises DataError, nothing else."""
+Reader: TypeAlias = Callable[..., Examples]
+"""Makes examples from checked contents (file name -> bytes); raises DataError, nothing else.
+
+Called with the contents, and with the data set's `reader_options` by keyword. An archive and a
+folder come as their members: "name/of/member" in the archive, "folder/name/of/member".
+"""

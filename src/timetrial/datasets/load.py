@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -11,25 +11,31 @@ import numpy as np
 
 from timetrial import datasets
 from timetrial._registry import load_object
-from timetrial.datasets._content import read_copy
+from timetrial.datasets import _decoded
+from timetrial.datasets._content import Contents, read_copy
 from timetrial.datasets.info import DatasetInfo, Examples, Reader
 from timetrial.errors import DataError, UsageError
-from timetrial.spec import DatasetUse, Split, SplitName
+from timetrial.spec import DatasetUse, Split, SplitName, SplitRule
 
 
 def load_splits(use: DatasetUse, files: Mapping[str, str]) -> dict[SplitName, Split]:
     """Return train, validation (empty where the task has none) and test.
 
-    `files` are the paths that `sources.locate` returned. Inputs as stored, channels last; labels
-    int64. Where nothing is cut, examples keep the order of the files; a cut part has the order in
-    which it was drawn, that of scikit-learn's StratifiedShuffleSplit.
+    `files` are the paths that `prepare` or `sources.locate` returned: those of a registered data
+    set, or decoded ones, which say themselves what they are. Inputs as stored, channels last;
+    labels int64. Where nothing is cut, examples keep the order of the files; a cut part has the
+    order in which it was drawn, that of scikit-learn's StratifiedShuffleSplit.
 
     Raises:
         DataError: A file is missing, or is not the one its checksum names.
         UsageError: The task's counts, shape, classes or cut are not those of the data set.
     """
-    info = datasets.get(use.name)
-    examples = read_examples(info, files)
+    decoded = _decoded.named_in(files)
+    if decoded is not None:
+        info, examples = _decoded.read(decoded, name=use.name)
+    else:
+        info = datasets.get(use.name)
+        examples = read_examples(info, files)
     _check_shape(info, use, examples)
     rule = use.split
     rows = np.arange(len(examples.labels))
@@ -55,14 +61,23 @@ def load_splits(use: DatasetUse, files: Mapping[str, str]) -> dict[SplitName, Sp
     return splits
 
 
-def read_examples(info: DatasetInfo, files: Mapping[str, str]) -> Examples:
+def read_examples(
+    info: DatasetInfo,
+    files: Mapping[str, str],
+    *,
+    seen: Callable[[int, int], None] | None = None,
+) -> Examples:
     """Return all examples of the data set from its files, checked once more.
+
+    `seen` is told the bytes that were read and the bytes in all.
 
     Raises:
         DataError: A file is missing, or is not the one its checksum names.
+        MissingExtraError: What decodes the files is not installed.
     """
-    contents: dict[str, bytes] = {}
-    for file in info.files:
+    contents = Contents(seen)
+    whole = [files_ for files_ in info.file_sets if all(file.name in files for file in files_)]
+    for file in (whole or [info.files])[0]:
         path = files.get(file.name)
         if path is None:
             raise DataError(
@@ -76,9 +91,34 @@ def read_examples(info: DatasetInfo, files: Mapping[str, str]) -> Examples:
                 f"and is now {copy.status}{': ' if copy.detail else ''}{copy.detail}. "
                 f"Next step: timetrial data check {info.name}"
             )
-        contents[file.name] = copy.content
+        contents.add(file, Path(path), copy.content)
     read = cast(Reader, load_object(info.reader))
-    return read(contents)
+    return read(contents, **info.reader_options)
+
+
+def use_of(info: DatasetInfo, split: SplitRule, *, divide_by: float) -> DatasetUse:
+    """Return the use of the whole data set under this split rule, with the counts it gives.
+
+    Raises:
+        UsageError: The rule cuts a test set from a data set that ships one, or none from one that
+            ships none.
+    """
+    test_count = info.test_examples
+    if test_count is None and split.test_fraction is not None:
+        test_count = math.ceil(split.test_fraction * info.examples)
+    if test_count is None or (info.test_examples is None) == (split.test_fraction is None):
+        raise UsageError(_unfit_fraction(info, split))
+    shipped = info.test_examples is not None
+    return DatasetUse(
+        name=info.name,
+        input_shape=info.input_shape,
+        classes=info.classes,
+        train_count=info.examples - split.validation_count - (0 if shipped else test_count),
+        validation_count=split.validation_count,
+        test_count=test_count,
+        split=split,
+        divide_by=divide_by,
+    )
 
 
 def stratified_cut(labels: np.ndarray, count: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -151,12 +191,16 @@ def _check_shape(info: DatasetInfo, use: DatasetUse, examples: Examples) -> None
             f"set {info.name!r} has {info.input_shape} in {info.classes}. Correct the task."
         )
     if (use.split.test_fraction is None) == (info.test_examples is None):
-        ships = "no test set" if info.test_examples is None else "a test set"
-        allowed = "a fraction" if info.test_examples is None else "None"
-        raise UsageError(
-            f"The task's test_fraction is {use.split.test_fraction}, but the data set "
-            f"{info.name!r} ships {ships}; allowed: {allowed}. Correct the task's split."
-        )
+        raise UsageError(_unfit_fraction(info, use.split))
+
+
+def _unfit_fraction(info: DatasetInfo, split: SplitRule) -> str:
+    ships = "no test set" if info.test_examples is None else "a test set"
+    allowed = "a fraction" if info.test_examples is None else "None"
+    return (
+        f"The task's test_fraction is {split.test_fraction}, but the data set "
+        f"{info.name!r} ships {ships}; allowed: {allowed}. Correct the task's split."
+    )
 
 
 def _check_counts(use: DatasetUse, splits: Mapping[SplitName, Split]) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -110,16 +110,14 @@ def locate(
         MissingExtraError: The data set lies in a Python package that is not installed.
         DataError: A file cannot be had; lists all that was tried.
     """
-    found: dict[str, tuple[Path, str]] = {}
     attempts: list[Attempt] = []
-    for file in info.files:
-        _look(info, path, file, found, attempts)
+    found = _found_here(info, path, attempts)
     _warn(info, attempts)
-    if len(found) < len(info.files):
+    if not _is_whole(info, found):
         attempts += _fetch(
             info, path, found, fetch=fetch, progress=progress, limits=limits or Limits()
         )
-    if len(found) < len(info.files):
+    if not _is_whole(info, found):
         raise _cannot_be_had(info, path, found, attempts, fetch)
     return Located(
         dataset=info.name,
@@ -132,6 +130,8 @@ def locate(
 def available(info: DatasetInfo, path: SearchPath) -> Availability:
     """Return whether the data set is here, may be fetched, or cannot be had; asks no network."""
     try:
+        if info.decoder == "pillow" and importlib.util.find_spec("PIL") is None:
+            raise no_pillow(info)
         located = locate(info, path, fetch=False)
     except MissingExtraError as error:
         return Availability(dataset=info.name, state="unavailable", reason=str(error))
@@ -150,9 +150,12 @@ def available(info: DatasetInfo, path: SearchPath) -> Availability:
 
 
 def check(info: DatasetInfo, path: SearchPath) -> list[CheckRow]:
-    """Return the state of every copy on this machine, in the order in which they are looked for."""
+    """Return the state of every copy on this machine, in the order in which they are looked for.
+
+    A file of an alternative that is nowhere is not told: it is not needed.
+    """
     rows: list[CheckRow] = []
-    for file in info.files:
+    for file in (file for files in info.file_sets for file in files):
         looked: list[str] = []
         copies: list[CheckRow] = []
         for spot in _spots(info, path, file):
@@ -170,6 +173,8 @@ def check(info: DatasetInfo, path: SearchPath) -> list[CheckRow]:
                     detail=detail,
                 )
                 copies.append(row)
+        if not copies and file not in info.files:
+            continue
         rows += copies or [
             CheckRow(
                 dataset=info.name,
@@ -183,6 +188,23 @@ def check(info: DatasetInfo, path: SearchPath) -> list[CheckRow]:
             )
         ]
     return rows
+
+
+def is_whole(info: DatasetInfo, rows: Sequence[CheckRow]) -> bool:
+    """Return whether what `check` saw is enough: a good copy of every file of one set."""
+    return _is_whole(info, {row.file for row in rows if row.status == "ok"})
+
+
+def kept_folder(info: DatasetInfo, path: SearchPath) -> Path:
+    """Return the folder of the cache for this data set."""
+    return Path(path.cache_dir) / "data" / info.name
+
+
+def no_pillow(info: DatasetInfo) -> MissingExtraError:
+    """Return the error to raise where images are to be decoded without Pillow."""
+    return MissingExtraError(
+        f"Pillow, which decodes the images of the data set {info.name!r},", extra="images"
+    )
 
 
 # --- on this machine -----------------------------------------------------------------------------
@@ -209,16 +231,11 @@ def _cache_dir(environ: Mapping[str, str]) -> Path:
         return Path(tempfile.gettempdir()) / "timetrial-cache"
 
 
-def _kept(info: DatasetInfo, path: SearchPath) -> Path:
-    """Return the folder of the cache for this data set."""
-    return Path(path.cache_dir) / "data" / info.name
-
-
 def _spots(info: DatasetInfo, path: SearchPath, file: DataFile) -> Iterator[_Spot]:
     for name in path.data_dirs:
         for folder in (Path(name) / info.name, Path(name)):
             yield _Spot(f"TIMETRIAL_DATA: {folder}", folder / file.name)
-    kept = _kept(info, path)
+    kept = kept_folder(info, path)
     yield _Spot(f"cache: {kept}", kept / file.name)
     for place in info.places:
         if isinstance(place, SystemFolder):
@@ -237,6 +254,26 @@ def _module_folder(place: PackageFolder) -> Path | None:
     spec = importlib.util.find_spec(place.module)
     roots = spec.submodule_search_locations if spec is not None else None
     return Path(next(iter(roots))) if roots else None
+
+
+def _found_here(
+    info: DatasetInfo, path: SearchPath, attempts: list[Attempt]
+) -> dict[str, tuple[Path, str]]:
+    """Return the files of the first set that is whole here; else what there is of `info.files`."""
+    first: dict[str, tuple[Path, str]] = {}
+    for files in info.file_sets:
+        found: dict[str, tuple[Path, str]] = {}
+        for file in files:
+            _look(info, path, file, found, attempts)
+        if len(found) == len(files):
+            return found
+        if files == info.files:
+            first = found
+    return first
+
+
+def _is_whole(info: DatasetInfo, names: Collection[str]) -> bool:
+    return any(all(file.name in names for file in files) for files in info.file_sets)
 
 
 def _look(
@@ -298,7 +335,7 @@ def _fetch(
     A place that fails once is left at once: four files at a dead address cost one wait, not four.
     """
     attempts: list[Attempt] = []
-    kept = _kept(info, path)
+    kept = kept_folder(info, path)
     for place in _network_places(info):
         missing = [file for file in info.files if file.name not in found]
         title, current = _title(place), missing[0] if missing else None
@@ -354,9 +391,11 @@ def _cannot_be_had(
         f"  {line}" if names == missing else f"  {line} ({', '.join(names)})"
         for line, names in groups.items()
     ]
+    others = [", ".join(file.name for file in files) for files in info.alternatives]
+    instead = f" (instead of them: {'; or '.join(others)})" if others else ""
     by_hand = (
-        f"put the files into a folder {info.name}, set TIMETRIAL_DATA to the folder above it, and "
-        f"see what `timetrial data check {info.name}` says"
+        f"put the files{instead} into a folder {info.name}, set TIMETRIAL_DATA to the folder above "
+        f"it, and see what `timetrial data check {info.name}` says"
     )
     if _network_places(info) and not fetch and not path.offline:
         step = f"timetrial data fetch {info.name}; or {by_hand}"

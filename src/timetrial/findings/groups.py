@@ -128,9 +128,8 @@ def framework_version(record: RunRecord) -> str:
     framework, environment = record.plan.framework, record.environment
     if environment is not None and framework in environment.versions:
         return environment.versions[framework]
-    distribution = frameworks.DISTRIBUTIONS.get(framework, framework)
     packages = record.machine.software.packages if record.machine else {}
-    return packages.get(distribution, "")
+    return frameworks.version(framework, packages)
 
 
 def targets_of(group: Group) -> list[Target]:

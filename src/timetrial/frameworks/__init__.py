@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 from typing import Final, Protocol
 
 from timetrial._registry import Registry
 from timetrial.errors import MissingExtraError, UnknownNameError
-from timetrial.spec import Record
+from timetrial.spec import Precision, Record
 
 REGISTRY: Final = Registry(
     "framework",
     group="timetrial.frameworks",
     built_in={
+        "jax": "timetrial.frameworks.jax:Jax",
+        "keras-jax": "timetrial.frameworks.keras:KerasJax",
+        "keras-tensorflow": "timetrial.frameworks.keras:KerasTensorflow",
+        "keras-torch": "timetrial.frameworks.keras:KerasTorch",
         "sklearn": "timetrial.frameworks.sklearn:Sklearn",
         "torch": "timetrial.frameworks.torch:Torch",
     },
 )
 
-REQUIREMENTS: Final[Mapping[str, tuple[str, str]]] = {
-    # framework -> (module to look for, extra that brings it)
-    "sklearn": ("sklearn", "sklearn"),
-    "torch": ("torch", "torch"),
+
+class Requirement(Record, frozen=True, kw_only=True):
+    """What one framework of ours needs installed, and where it can compute."""
+
+    # module to look for -> the distributions that bring it, of which one is installed; the
+    # framework's own first
+    modules: Mapping[str, tuple[str, ...]]
+    extra: str
+    devices: tuple[str, ...]  # of `--device`; which of them are here, `setup` finds out
+
+
+_JAX: Final = ("cpu", "cuda", "rocm", "tpu")
+_TORCH: Final = ("cpu", "cuda", "rocm", "mps")
+
+REQUIREMENTS: Final[Mapping[str, Requirement]] = {
+    "jax": Requirement(
+        modules={"jax": ("jax",), "flax": ("flax",), "optax": ("optax",)},
+        extra="jax",
+        devices=_JAX,
+    ),
+    "keras-jax": Requirement(
+        modules={"keras": ("keras",), "jax": ("jax",)}, extra="keras-jax", devices=_JAX
+    ),
+    "keras-tensorflow": Requirement(
+        modules={"keras": ("keras",), "tensorflow": ("tensorflow", "tensorflow-cpu")},
+        extra="keras-tensorflow",
+        devices=("cpu", "cuda", "rocm"),
+    ),
+    "keras-torch": Requirement(
+        modules={"keras": ("keras",), "torch": ("torch",)}, extra="keras-torch", devices=_TORCH
+    ),
+    "sklearn": Requirement(
+        modules={"sklearn": ("scikit-learn",)}, extra="sklearn", devices=("cpu",)
+    ),
+    "torch": Requirement(modules={"torch": ("torch",)}, extra="torch", devices=_TORCH),
 }
-
-
-DISTRIBUTIONS: Final[Mapping[str, str]] = {"sklearn": "scikit-learn", "torch": "torch"}
 
 
 class Setup(Record, frozen=True, kw_only=True):
@@ -39,13 +72,18 @@ class Setup(Record, frozen=True, kw_only=True):
 
 
 class Framework(Protocol):
-    """One framework in a worker. Made without arguments; importing it imports the framework."""
+    """One framework in a worker. Made without arguments.
 
-    def setup(self, *, device: str, threads: int) -> Setup:
-        """Choose device and threads for the whole process.
+    Importing or making it imports the framework; only the worker does that.
+    """
+
+    def setup(self, *, device: str, threads: int, precision: Precision) -> Setup:
+        """Choose device, threads and arithmetic for the whole process; called once in it.
+
+        float32 means float32: no shorter products inside. The same seed gives the same bits.
 
         Raises:
-            UsageError: No such device here.
+            UsageError: No such device here, or the process is set up otherwise already.
         """
 
     def synchronise(self) -> None:
@@ -62,15 +100,63 @@ def require(name: str) -> None:
     if name not in REGISTRY.names():
         raise UnknownNameError("framework", name, REGISTRY.names())
     if name in REQUIREMENTS and not installed(name):
-        _, extra = REQUIREMENTS[name]
-        raise MissingExtraError(f"Framework {name}", extra=extra)
+        raise MissingExtraError(f"Framework {name}", extra=REQUIREMENTS[name].extra)
 
 
 def installed(name: str) -> bool:
-    """Return whether the framework's module can be found; imports nothing.
+    """Return whether the framework's modules can be found; imports nothing.
 
     A framework that another package registered came with it.
     """
     if name not in REQUIREMENTS:
         return name in REGISTRY.names()
-    return importlib.util.find_spec(REQUIREMENTS[name][0]) is not None
+    return all(importlib.util.find_spec(module) for module in REQUIREMENTS[name].modules)
+
+
+def install_line(name: str) -> str:
+    """Return the line that installs a framework; empty for one of another package."""
+    required = REQUIREMENTS.get(name)
+    return f"pip install 'timetrial[{required.extra}]'" if required else ""
+
+
+def version(name: str, packages: Mapping[str, str] | None = None) -> str:
+    """Return a framework's version, of Keras with its backend's: "3.15.1 on jax 0.10.2".
+
+    `packages` maps distributions to versions, None: those installed here. Empty where unknown.
+    """
+    required = REQUIREMENTS.get(name)
+    if required is None:
+        return (packages or {}).get(name, "")
+    found: dict[str, str] = {}
+    for module, distributions in required.modules.items():
+        for distribution in distributions:
+            number = _installed_version(distribution) if packages is None else None
+            number = number or _look_up(distribution, packages or {})
+            if number and module not in found:
+                found[module] = number
+    return describe_version(name, found)
+
+
+def describe_version(name: str, modules: Mapping[str, str]) -> str:
+    """Return the version from those of the framework's modules: its own, of Keras with its backend.
+
+    Empty where the framework's own is not known.
+    """
+    own, *others = REQUIREMENTS[name].modules
+    if own not in modules:
+        return ""
+    if own != "keras":
+        return modules[own]
+    return f"{modules[own]} on {others[0]} {modules.get(others[0], 'of unknown version')}"
+
+
+def _installed_version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _look_up(distribution: str, packages: Mapping[str, str]) -> str | None:
+    """Return the version of a distribution; some spell themselves with underscores."""
+    return packages.get(distribution) or packages.get(distribution.replace("-", "_"))

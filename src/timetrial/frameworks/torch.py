@@ -8,6 +8,7 @@ import torch
 
 from timetrial.errors import UsageError
 from timetrial.frameworks import Setup
+from timetrial.spec import Precision
 
 
 class Torch:
@@ -17,58 +18,88 @@ class Torch:
         """Start on the CPU; `setup` chooses."""
         self._device = torch.device("cpu")
 
-    def setup(self, *, device: str, threads: int) -> Setup:
+    def setup(self, *, device: str, threads: int, precision: Precision) -> Setup:
         """Choose the device and the number of threads of one operation.
+
+        The arithmetic follows the tensors; an implementation makes them in `precision`.
 
         Raises:
             UsageError: No such device here.
         """
         self._device = find_device(device)
-        torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision("highest")  # float32 means float32, never TF32
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic = True  # a resumed run repeats the same bits
-        versions = {"torch": str(torch.__version__), "python": platform.python_version()}
-        if torch.version.cuda:
-            versions["cuda"] = torch.version.cuda
         return Setup(
-            versions=versions,
+            versions={**set_arithmetic(threads), "python": platform.python_version()},
             threads=torch.get_num_threads(),
-            settings={
-                "float32_matmul_precision": torch.get_float32_matmul_precision(),
-                "mkldnn": str(torch.backends.mkldnn.enabled),
-                "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            },
+            settings=settings(self._device),
             device_name=device_name(self._device),
         )
 
     def synchronise(self) -> None:
         """Return when the device has finished; a CPU always has."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        elif self._device.type == "mps":
-            torch.mps.synchronize()
+        wait(self._device)
+
+
+def set_arithmetic(threads: int) -> dict[str, str]:
+    """Set threads, float32 products in float32, and repeatable bits; return the versions."""
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("highest")  # float32 means float32, never TF32
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True  # a resumed run repeats the same bits
+    versions = {"torch": str(torch.__version__)}
+    if torch.version.cuda:
+        versions["cuda"] = torch.version.cuda
+    if torch.version.hip:
+        versions["rocm"] = torch.version.hip
+    return versions
+
+
+def settings(device: torch.device) -> dict[str, str]:
+    """Return what decides how this PyTorch computes."""
+    seen = {
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "mkldnn": str(torch.backends.mkldnn.enabled),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+    if device.type == "cuda" and torch.version.hip:
+        seen["device"] = f"{device}, as PyTorch's ROCm build calls AMD's accelerators"
+    return seen
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device called cpu, cuda, cuda:N or mps.
+    """Return the device called cpu, cuda, cuda:N, rocm, rocm:N or mps.
+
+    PyTorch's ROCm build calls AMD's accelerators cuda; here they are rocm.
 
     Raises:
         UsageError: PyTorch does not know it or does not see it here.
     """
-    seen = ["cpu"]
+    seen = {"cpu": "cpu"}
     if torch.cuda.is_available():
-        seen += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        kind = "rocm" if torch.version.hip else "cuda"
+        seen[kind] = "cuda"
+        seen.update((f"{kind}:{index}", f"cuda:{index}") for index in _indices())
     if torch.backends.mps.is_available():
-        seen.append("mps")
+        seen["mps"] = "mps"
     if name not in seen:
         raise UsageError(
             f"--device {name} is not to be had: this PyTorch ({torch.__version__}) sees "
             f"{', '.join(seen)} here."
         )
-    return torch.device(name)
+    return torch.device(seen[name])
 
 
 def device_name(device: torch.device) -> str:
     """Return the accelerator's name, or "cpu"."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def wait(device: torch.device) -> None:
+    """Return when the device has finished; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _indices() -> range:
+    return range(torch.cuda.device_count())

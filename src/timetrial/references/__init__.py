@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from timetrial.errors import FormatError
+from timetrial.errors import FormatError, UsageError
 from timetrial.rows import Row
 from timetrial.spec import Record
 
@@ -84,6 +84,50 @@ class ConvergencePoint(Record, frozen=True, kw_only=True):
 
 class _Convergence(Record, frozen=True, kw_only=True):
     point: tuple[ConvergencePoint, ...] = ()
+
+
+class Retired(Record, frozen=True, kw_only=True):
+    """A tool of a reproduced document that cannot run today."""
+
+    name: str
+    title: str
+    documents: tuple[str, ...]
+    last_version: str
+    last_date: str  # as exactly as known
+    why: str
+    instead: tuple[str, ...]  # frameworks of ours nearest to it
+    source: str
+    also: tuple[str, ...] = ()  # other names people would give
+
+
+class _Retirements(Record, frozen=True, kw_only=True):
+    read_on: str
+    framework: tuple[Retired, ...]
+
+
+def retired_frameworks() -> tuple[Retired, ...]:
+    """Return the tools of the reproduced documents that cannot run today, by name.
+
+    Raises:
+        FormatError: The shipped data file is damaged.
+    """
+    return _decode("retired.toml", _Retirements).framework
+
+
+def refuse_retired(name: str | None) -> None:
+    """Say of a retired framework why it cannot run; pass every other name.
+
+    Raises:
+        UsageError: A retired framework.
+    """
+    for tool in retired_frameworks():
+        if name in (tool.name, *tool.also):
+            raise UsageError(
+                f"Framework {name} cannot run today: the last version of {tool.title} is "
+                f"{tool.last_version} ({tool.last_date}); {tool.why} ({tool.source}). "
+                f"Nearest to it: {', '.join(tool.instead)}. "
+                "Published results: timetrial list references."
+            )
 
 
 def convergence_points() -> tuple[ConvergencePoint, ...]:

@@ -153,26 +153,38 @@ class ImplementationContract:
 
 
 class FrameworkContract:
-    """A framework, given by the fixture `framework`, with its name by `name`."""
+    """A framework, given by the fixture `framework`, with its name by `name`.
+
+    Run it in a process that has not set the framework up yet: setting up is for a whole process.
+    """
 
     def test_setup_names_its_version_and_sets_the_threads(
         self, framework: Framework, name: str
     ) -> None:
-        for threads in (2, 1):
-            setup = framework.setup(device="cpu", threads=threads)
-            assert setup.threads == threads
-            assert setup.device_name
-            assert setup.versions[name]
-            assert setup.versions["python"]
+        setup = framework.setup(device="cpu", threads=1, precision="float32")
+        assert setup.threads == 1
+        assert setup.device_name
+        assert setup.versions[name]
+        assert setup.versions["python"]
 
     def test_an_unknown_device_is_refused_by_name(self, framework: Framework) -> None:
-        with pytest.raises(UsageError, match="abacus"):
-            framework.setup(device="abacus", threads=1)
+        with pytest.raises(UsageError, match=r"abacus.* sees cpu"):
+            framework.setup(device="abacus", threads=1, precision="float32")
 
     def test_waiting_for_an_idle_device_returns(self, framework: Framework) -> None:
-        framework.setup(device="cpu", threads=1)
+        framework.setup(device="cpu", threads=1, precision="float32")
         framework.synchronise()
         framework.synchronise()
+
+    def test_another_number_of_threads_later_is_kept_or_refused(self, framework: Framework) -> None:
+        framework.setup(device="cpu", threads=1, precision="float32")
+        framework.synchronise()
+        threads, refusal = 0, ""
+        try:
+            threads = framework.setup(device="cpu", threads=2, precision="float32").threads
+        except UsageError as error:
+            refusal = str(error)
+        assert threads == 2 or "2 threads" in refusal
 
 
 class TaskContract:

@@ -19,7 +19,7 @@ import numpy as np
 from timetrial.engine import checkpoint, seeds
 from timetrial.errors import UsageError
 from timetrial.frameworks import Setup
-from timetrial.spec import Lap, Split, SplitName, Target, Task, Workload
+from timetrial.spec import Lap, Precision, Split, SplitName, Target, Task, Workload
 from timetrial.tasks import digits_cnn
 
 SLOW_STEP_S: Final = 0.005
@@ -46,14 +46,14 @@ TASK: Final[Task] = msgspec.structs.replace(
 class FakeFramework:
     """A framework that has nothing to set."""
 
-    def setup(self, *, device: str, threads: int) -> Setup:
+    def setup(self, *, device: str, threads: int, precision: Precision) -> Setup:
         """Accept the CPU.
 
         Raises:
             UsageError: Another device.
         """
         if device != "cpu":
-            raise UsageError(f"--device {device} is not possible with fake. Allowed: cpu.")
+            raise UsageError(f"--device {device} is not possible: fake sees cpu.")
         versions = {"fake": "1", "python": platform.python_version()}
         return Setup(versions=versions, threads=threads, settings={}, device_name="cpu")
 

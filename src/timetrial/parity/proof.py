@@ -1,0 +1,341 @@
+"""The checks of a proof: each framework beside the NumPy reference, all in processes of their own.
+
+The bounds are the project's; what frameworks were seen to give is in docs/method.md.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from timetrial import frameworks
+from timetrial._registry import load_object
+from timetrial.errors import ParityError, UnknownNameError
+from timetrial.parity.scale import Scale, made_up_splits, proof_task, twins_of
+from timetrial.parity.side import GIVEN, ORDERS, SEED, Order, seen_file
+from timetrial.spec import Build, Precision, Record, Task, Workload
+
+REFERENCE: Final = "timetrial.tasks.networks.reference:build"
+WARM_STEPS: Final = 3  # of the reference, before its variables are given to all sides
+FLOAT32_STEPS: Final = 2
+NEGLIGIBLE: Final = 1e-6
+"""Of the largest tensor of its kind: a tensor below that is compared on that scale.
+
+Some gradients are zero in exact arithmetic, such as that of a shift that a later batch
+normalisation takes away: their rounding errors have no relation to each other.
+"""
+TIMEOUT_S: Final = 1800
+
+
+class Bounds(Record, frozen=True, kw_only=True):
+    """How far a side may be from the float64 reference."""
+
+    inputs: float
+    eval_scores: float  # of the largest score
+    scores: float  # in training mode
+    loss: float  # of one step, relative
+    gradients: float  # per tensor, of its largest number
+    losses: float  # of the steps, relative
+    variables: float  # after the steps, per tensor
+    final_scores: float
+
+
+FLOAT64: Final = Bounds(
+    inputs=1e-12,
+    eval_scores=1e-10,
+    scores=1e-10,
+    loss=1e-10,
+    gradients=1e-8,
+    losses=1e-8,
+    variables=1e-7,
+    final_scores=1e-7,
+)
+FLOAT32: Final = Bounds(
+    inputs=1e-6,
+    eval_scores=1e-5,
+    scores=1e-4,
+    loss=1e-6,
+    gradients=5e-2,  # loose: torch against itself in float64 gave 2.6e-2
+    losses=1e-4,  # of two steps
+    variables=5e-2,
+    final_scores=5e-2,
+)
+
+
+class Check(Record, frozen=True, kw_only=True):
+    """One comparison with the reference."""
+
+    framework: str
+    precision: Precision
+    what: str
+    seen: float  # the largest difference, on the scale of the bound
+    bound: float
+    detail: str  # where the largest difference is
+
+    @property
+    def ok(self) -> bool:
+        """Whether the difference is within the bound; NaN never is."""
+        return self.seen <= self.bound
+
+
+class TwinCheck(Record, frozen=True, kw_only=True):
+    """Whether a broken twin was told apart."""
+
+    framework: str
+    twin: str
+    seen: float  # its largest difference, as a multiple of the bound
+    caught: bool
+
+
+class Proof(Record, frozen=True, kw_only=True):
+    """The proof of one task."""
+
+    task: str
+    task_hash: str
+    scale: Scale
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...]
+    twins: tuple[TwinCheck, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds and every twin was caught."""
+        return all(check.ok for check in self.checks) and all(twin.caught for twin in self.twins)
+
+
+Say = Callable[[str], None]
+
+
+def prove(
+    task: Task,
+    names: Sequence[str] = (),
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    scale: Scale | None = None,
+    precisions: Sequence[Precision] = ("float64", "float32"),
+    twins: Sequence[str] = (),
+    say: Say = lambda text: None,
+) -> Proof:
+    """Compare the task's implementations (all installed ones by default) with the reference.
+
+    `twins` names the frameworks in which every mutated twin is run too. `say` is told what goes on.
+
+    Raises:
+        UsageError: The task has no reference, or no such framework.
+        MissingExtraError: A framework asked for is not installed.
+        ParityError: A side could not be run; holds what it printed.
+    """
+    size = scale or Scale()
+    small = proof_task(task, size)
+    chosen = list(names) or [name for name in task.implementations if frameworks.installed(name)]
+    for name in chosen:
+        frameworks.require(name)
+    if unknown := [name for name in twins if name not in chosen]:
+        raise UnknownNameError("framework of the proof", unknown[0], chosen)
+    say(f"reference: {size.steps} steps in NumPy")
+    given = _given(small)
+    (reference,) = _run([_order(small, None, task, "cpu", "float64", threads, size.steps)], given)
+    checks: list[Check] = []
+    seen_twins: list[TwinCheck] = []
+    for name in chosen:
+        for precision, bounds, steps in _rounds(size):
+            if precision not in task.precisions or precision not in precisions:
+                continue
+            order = _order(small, name, task, device, precision, threads, steps)
+            mutated = twins_of(small) if name in twins and precision == "float64" else []
+            say(f"{name}: {steps} steps in {precision}, {len(mutated)} twins")
+            orders = [
+                msgspec.structs.replace(order, task=twin.task, look=False) for twin in mutated
+            ]
+            side, *others = _run([order, *orders], given)
+            checks += _compare(name, precision, bounds, side, reference, steps)
+            for twin, other in zip(mutated, others, strict=True):
+                apart = _apart(other, reference)
+                seen_twins.append(
+                    TwinCheck(framework=name, twin=twin.name, seen=apart, caught=not apart <= 1)
+                )
+    return Proof(
+        task=task.name,
+        task_hash=task.hash(),
+        scale=size,
+        notes=_notes(task, small),
+        checks=tuple(checks),
+        twins=tuple(seen_twins),
+    )
+
+
+def _rounds(scale: Scale) -> tuple[tuple[Precision, Bounds, int], ...]:
+    return ("float64", FLOAT64, scale.steps), ("float32", FLOAT32, FLOAT32_STEPS)
+
+
+def _notes(task: Task, small: Task) -> tuple[str, ...]:
+    notes = [
+        f"made-up data of the task's shape, {small.dataset.train_count} examples in batches of "
+        f"{small.batch_size}, the last of an epoch partial",
+    ]
+    if small.optimizer != task.optimizer:
+        notes.append(f"optimizer of the proof: {small.optimizer}")
+    return tuple(notes)
+
+
+def _given(small: Task) -> dict[str, np.ndarray]:
+    """Return variables with running statistics that say something: the reference's, warmed up."""
+    work = Workload(task=small, seed=SEED, device="cpu", precision="float64")
+    build: Build = load_object(REFERENCE)  # type: ignore[assignment]
+    made = build(work, made_up_splits(small), lambda part: None)
+    made.advance(WARM_STEPS)
+    return made.variables()  # type: ignore[attr-defined,no-any-return]
+
+
+def _order(
+    small: Task,
+    framework: str | None,
+    task: Task,
+    device: str,
+    precision: Precision,
+    threads: int,
+    steps: int,
+) -> Order:
+    return Order(
+        task=small,
+        framework=framework,
+        implementation=REFERENCE if framework is None else task.implementations[framework],
+        device=device,
+        precision=precision,
+        threads=threads,
+        steps=steps,
+        look=True,
+    )
+
+
+def _run(orders: Sequence[Order], given: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """Return what each order gave; all are of one framework and precision."""
+    first = orders[0]
+    with tempfile.TemporaryDirectory(prefix="timetrial-parity-") as folder:
+        place = Path(folder)
+        (place / ORDERS).write_bytes(msgspec.json.encode(orders))
+        with (place / GIVEN).open("wb") as file:
+            np.savez(file, allow_pickle=False, **given)
+        command = [sys.executable, "-P", "-m", "timetrial.parity.side", folder]
+        limit = TIMEOUT_S * len(orders)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+        if done.returncode != 0:
+            last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-6:])
+            raise ParityError(
+                f"{first.framework or 'the reference'} could not run task {first.task.name} in "
+                f"{first.precision} on {first.device} (exit code {done.returncode}):\n{last}"
+            )
+        return [_read(place / seen_file(number)) for number in range(len(orders))]
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as seen:
+        return {name: seen[name] for name in seen.files}
+
+
+# --- comparing -----------------------------------------------------------------------------------
+
+
+def _compare(
+    name: str,
+    precision: Precision,
+    bounds: Bounds,
+    side: Mapping[str, np.ndarray],
+    reference: Mapping[str, np.ndarray],
+    steps: int,
+) -> Iterator[Check]:
+    def check(what: str, difference: tuple[float, str], bound: float) -> Check:
+        seen, detail = difference
+        return Check(
+            framework=name, precision=precision, what=what, seen=seen, bound=bound, detail=detail
+        )
+
+    yield check("parameters and shapes", _same_shapes(side, reference), 0)
+    start = bounds.inputs
+    yield check("initial weights", _tensors(side, reference, "initial"), start)
+    yield check("mini-batch, pixel for pixel", _array(side, reference, "inputs"), bounds.inputs)
+    scores = _array(side, reference, "eval_scores")
+    yield check("scores, evaluation", scores, bounds.eval_scores)
+    yield check("scores, training", _array(side, reference, "scores"), bounds.scores)
+    yield check("loss of one step", _array(side, reference, "loss"), bounds.loss)
+    yield check("gradients", _tensors(side, reference, "gradient"), bounds.gradients)
+    losses = _relative(side["losses"], reference["losses"][:steps])
+    yield check(f"losses of {steps} steps", losses, bounds.losses)
+    if precision == "float64":
+        final = _tensors(side, reference, "final")
+        yield check(f"variables after {steps} steps", final, bounds.variables)
+        scores = _array(side, reference, "final_scores")
+        yield check(f"scores after {steps} steps", scores, bounds.final_scores)
+
+
+def _apart(side: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> float:
+    """Return the largest difference of the steps, as a multiple of its bound."""
+    return max(
+        _relative(side["losses"], reference["losses"])[0] / FLOAT64.losses,
+        _tensors(side, reference, "final")[0] / FLOAT64.variables,
+        _array(side, reference, "final_scores")[0] / FLOAT64.final_scores,
+    )
+
+
+def _same_shapes(
+    side: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]
+) -> tuple[float, str]:
+    ours, theirs = (
+        {name: value.shape for name, value in arrays.items() if name.startswith("initial/")}
+        for arrays in (side, reference)
+    )
+    wrong = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    count = sum(
+        value.size
+        for name, value in side.items()
+        if name.startswith("initial/") and not name.endswith((".mean", ".variance"))
+    )
+    return float(len(wrong)), ", ".join(sorted(wrong)[:3]) or f"{count:,} parameters"
+
+
+def _array(
+    side: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], name: str
+) -> tuple[float, str]:
+    """Return the largest difference of an array, relative to its largest number."""
+    expected = reference[name]
+    if side[name].shape != expected.shape:
+        return float("inf"), f"shape {side[name].shape}, not {expected.shape}"
+    return _largest(side[name], expected, 0.0), ""
+
+
+def _tensors(
+    side: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], group: str
+) -> tuple[float, str]:
+    """Return the largest difference of a group's tensors, each relative to its largest number."""
+    names = [name for name in reference if name.startswith(f"{group}/")]
+    floor = NEGLIGIBLE * max(float(np.abs(reference[name]).max()) for name in names)
+    worst, where = 0.0, ""
+    for name in names:
+        seen = side.get(name)
+        if seen is None or seen.shape != reference[name].shape:
+            return float("inf"), f"{name.removeprefix(f'{group}/')} is missing or of other shape"
+        apart = _largest(seen, reference[name], floor)
+        if not apart <= worst:
+            worst, where = apart, name.removeprefix(f"{group}/")
+    return worst, where
+
+
+def _largest(seen: np.ndarray, expected: np.ndarray, floor: float) -> float:
+    difference = float(np.abs(seen.astype(np.float64) - expected).max())
+    scale = max(float(np.abs(expected).max()), floor)
+    return difference / scale if scale else difference
+
+
+def _relative(seen: np.ndarray, expected: np.ndarray) -> tuple[float, str]:
+    """Return the largest relative difference of numbers one by one."""
+    apart = np.abs(seen - expected) / np.abs(expected)
+    worst = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
+    return float(apart[worst]), f"step {worst}"

@@ -1,0 +1,168 @@
+"""The proof passes for what is the same, and fails for every broken rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import msgspec
+import numpy as np
+import pytest
+from command_line import run_timetrial
+
+from timetrial import frameworks
+from timetrial.errors import MissingExtraError, ParityError, UnknownNameError, UsageError
+from timetrial.parity import proof
+from timetrial.parity.proof import FLOAT64, Check, prove
+from timetrial.parity.scale import Scale, proof_task, twins_of
+from timetrial.parity.side import Order, follow
+from timetrial.plan import find_task
+from timetrial.spec import Milestones, Task
+
+SMALL = Scale(steps=8, batch_size=8, train_count=20, test_count=10)
+NETWORKS = ("torch", "jax", "keras-tensorflow", "keras-jax", "keras-torch")
+TWINNED = ("mnist-cnn", "cifar10-resnet20-v1", "cifar10-resnet18-weighted")
+
+
+def order(task: Task, *, framework: str | None = None, steps: int = SMALL.steps) -> Order:
+    return Order(
+        task=task,
+        framework=framework,
+        implementation=proof.REFERENCE if framework is None else task.implementations[framework],
+        device="cpu",
+        precision="float64",
+        threads=1,
+        steps=steps,
+        look=False,
+    )
+
+
+@cache
+def reference(name: str) -> Mapping[str, np.ndarray]:
+    return follow(order(proof_task(find_task(name), SMALL)), {})
+
+
+def needs(framework: str) -> None:
+    try:
+        frameworks.require(framework)
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("framework", NETWORKS)
+@pytest.mark.parametrize("name", ["mnist-cnn", "cifar10-resnet20-v2"])
+def test_every_framework_is_proved_to_do_the_same(name: str, framework: str):
+    needs(framework)
+    precisions = ("float64", "float32") if name == "mnist-cnn" else ("float64",)
+    found = prove(find_task(name), [framework], scale=SMALL, precisions=precisions)
+    assert found.ok, [check for check in found.checks if not check.ok]
+    assert {check.precision for check in found.checks} == set(precisions)
+    assert any(check.seen > 0 for check in found.checks)  # it compares two things, not one
+
+
+TWINS = [
+    (name, twin.name) for name in TWINNED for twin in twins_of(proof_task(find_task(name), SMALL))
+]
+
+
+@pytest.mark.parametrize(("name", "broken"), TWINS)
+def test_a_twin_with_one_broken_rule_is_caught(name: str, broken: str):
+    small = proof_task(find_task(name), SMALL)
+    (twin,) = [twin for twin in twins_of(small) if twin.name == broken]
+    seen = follow(order(twin.task, framework="torch"), {})
+    assert proof._apart(seen, reference(name)) > 1
+
+
+@pytest.mark.parametrize("name", TWINNED)
+def test_what_is_not_broken_is_not_caught(name: str):
+    seen = follow(order(proof_task(find_task(name), SMALL), framework="torch"), {})
+    assert proof._apart(seen, reference(name)) < 1
+
+
+def test_the_twins_of_the_document_are_all_there():
+    broken = {name for _, name in TWINS}
+    assert {
+        "momentum in the other form",
+        "Nesterov missing or added",
+        "weight decay on the wrong parameters",
+        "schedule one step late",
+        "warm-up one step long",
+        "last batch dropped or kept",
+        "no mirroring",
+        "no class weights",
+        "Keras' epsilon in batch normalisation",
+        "Keras' momentum in batch normalisation",
+        "half the dropout",
+    } <= broken
+
+
+def test_the_schedule_is_squeezed_into_the_proof_and_every_change_falls_into_it():
+    small = proof_task(find_task("cifar10-resnet20-v1"), Scale())
+    schedule = small.optimizer.schedule
+    assert isinstance(schedule, Milestones)
+    assert schedule.warmup_steps == 3
+    assert schedule.start_factor == 0.5
+    assert schedule.milestones == (10, 13)  # of 20: 82 and 109 of 164
+
+
+def test_deep_networks_are_proved_at_a_fiftieth_of_their_rate_and_others_at_their_own():
+    rates = {
+        name: proof_task(find_task(name), SMALL).optimizer.learning_rate
+        for name in ("cifar10-resnet20-v2", "cifar10-resnet56-v2")
+    }
+    assert rates == {"cifar10-resnet20-v2": 0.05, "cifar10-resnet56-v2": 0.05 * 0.02}
+
+
+@pytest.mark.parametrize("field", ["eval_scores", "scores", "inputs"])
+def test_nan_and_other_shapes_never_pass(field: str):
+    small = proof_task(find_task("digits-cnn"), SMALL)
+    looked = msgspec.structs.replace(order(small), look=True)
+    ours = follow(looked, proof._given(small))
+    for change in (np.full_like(ours[field], np.nan), ours[field][1:]):
+        checks = list(proof._compare("x", "float64", FLOAT64, {**ours, field: change}, ours, 8))
+        assert [check.ok for check in checks].count(False) == 1
+    assert all(check.ok for check in proof._compare("x", "float64", FLOAT64, ours, ours, 8))
+
+
+def test_a_missing_or_misshapen_parameter_is_named():
+    small = proof_task(find_task("digits-cnn"), SMALL)
+    ours = follow(msgspec.structs.replace(order(small), look=True), proof._given(small))
+    less = {name: value for name, value in ours.items() if name != "initial/0.bias"}
+    checks = list(proof._compare("x", "float64", FLOAT64, less, ours, 8))
+    wrong = [check for check in checks if not check.ok]
+    assert "0.bias" in wrong[0].detail
+
+
+def test_a_check_with_nan_is_not_ok():
+    made = Check(
+        framework="x", precision="float64", what="y", seen=float("nan"), bound=1.0, detail=""
+    )
+    assert not made.ok
+
+
+def test_a_task_without_a_reference_is_refused():
+    with pytest.raises(UsageError, match="breast-cancer-logreg has no NumPy reference"):
+        prove(find_task("breast-cancer-logreg"))
+
+
+def test_unknown_frameworks_and_twins_of_others_are_refused():
+    with pytest.raises(UnknownNameError, match="abacus"):
+        prove(find_task("digits-cnn"), ["abacus"])
+    with pytest.raises(UnknownNameError, match="jax"):
+        prove(find_task("digits-cnn"), ["torch"], twins=["jax"])
+
+
+def test_a_side_that_fails_is_an_error_with_its_last_words():
+    with pytest.raises(ParityError, match=r"torch could not run task digits-cnn.*abacus"):
+        prove(find_task("digits-cnn"), ["torch"], device="abacus", scale=SMALL)
+
+
+def test_the_command_prints_a_table_and_json():
+    options = ["parity", "digits-cnn", "--framework", "torch", "--steps", "4", "--batch", "4"]
+    done = run_timetrial(*options, "--cores", "1")
+    assert done.code == 0, done.err
+    assert "the same task" in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+    told = run_timetrial(*options, "--cores", "1", "--json").json()
+    assert told["ok"] is True
+    assert {row["framework"] for row in told["proof"]["checks"]} == {"torch"}
