@@ -111,7 +111,7 @@ def retired_frameworks() -> tuple[Retired, ...]:
     Raises:
         FormatError: The shipped data file is damaged.
     """
-    return _decode("retired.toml", _Retirements).framework
+    return _decode(_content("retired.toml"), "retired.toml", _Retirements).framework
 
 
 def refuse_retired(name: str | None) -> None:

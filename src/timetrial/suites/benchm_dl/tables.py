@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from timetrial import findings, frameworks, references
 from timetrial.findings import Group
 from timetrial.rows import Row, Table, TableColumn, TableLine
@@ -61,7 +63,7 @@ def tables(groups: Sequence[Group]) -> list[Table]:
     lines = [_measured(group) for group in groups]
     run = {group.system.framework for group in groups}
     lines += [_missing(name) for name in FRAMEWORKS if name not in run]
-    lines += published_lines([TASK], _published, general=flaws)
+    lines += [_retired(line) for line in published_lines([TASK], _published, general=flaws)]
     return [
         Table(
             suite="benchm-dl",
@@ -77,7 +79,7 @@ def _missing(name: str) -> TableLine:
     if is_here(name):
         why = f"not asked for: --framework {name}"
     elif name in frameworks.REQUIREMENTS:
-        extra = frameworks.REQUIREMENTS[name][1]
+        extra = frameworks.REQUIREMENTS[name].extra
         why = f"not installed: pip install 'timetrial[{extra}]'"
     else:
         why = "this version of timetrial does not have it"
@@ -100,6 +102,17 @@ def _measured(group: Group) -> TableLine:
             "error": findings.per_run_row_of(group, "final_test_error_rate"),
         },
     )
+
+
+def _retired(line: TableLine) -> TableLine:
+    """Return the line with why its tool cannot run today, where it cannot."""
+    tool = str(line.cells["tool"])
+    why = [
+        f"{known.title} ended with {known.last_version} ({known.last_date}): {known.why}"
+        for known in references.retired_frameworks()
+        if known.name in tool
+    ]
+    return msgspec.structs.replace(line, notes=[*line.notes, *why])
 
 
 def _busy_of_present(busy: Row | None, present: int | None) -> str:
