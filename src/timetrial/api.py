@@ -19,6 +19,7 @@ from timetrial.batch import (
     default_seeds,
     expand,
     paired,
+    uncapped,
 )
 from timetrial.errors import UsageError
 from timetrial.plan import Plan, Request
@@ -60,6 +61,8 @@ def run(
     place = find_store(store_dir or file_store)
     _check_numbers(seeds=seeds, until=until, at_most_s=at_most_s, calibrate=calibrate)
     chosen = seeds if seeds is not None else file_seeds
+    if chosen is not None or until is not None:
+        requests = uncapped(requests)
     batch = Batch(place, watcher or SilentWatcher(), command or default_command(what))
     if calibrate:
         batch.add_calibration(requests, calibrate)
@@ -101,6 +104,8 @@ def plans(
     """Return the plans that `run` would run, without running any."""
     requests, file_seeds, _ = expand(what, choices)
     chosen = seeds if seeds is not None else file_seeds
+    if chosen is not None:
+        requests = uncapped(requests)
     batch = Batch(Path(DEFAULT_STORE), watcher or SilentWatcher(), default_command(what))
     count = chosen if chosen is not None else default_seeds(what)
     return [batch.resolve(request, seed, "dry-run") for request, seed in paired(requests, count)]

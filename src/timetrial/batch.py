@@ -31,6 +31,8 @@ from timetrial.stats import clocks, intervals, measures, sequential
 from timetrial.store import RunRecord
 
 DEFAULT_SEEDS: Final = 3
+_SET_BY_SUITES: Final = ("task", "suite", "light_steps", "seeds_max")
+OPTIONS: Final = tuple(f for f in Request.__struct_fields__ if f not in _SET_BY_SUITES)
 RUNS_MAX: Final = 50  # of one system with `until`
 
 
@@ -182,13 +184,19 @@ class Batch:
             network=None,
             seed=seed,
             target=plan.choose_target(task, request),
-            steps_max=task.steps_max,
+            steps_max=plan.light_steps(task, request),
             budget_s=request.budget_s,
             rhythm=rhythm,
             data_files=located.files,
             data_sources=located.places,
             calibration=None,
             command=self.command,
+            light=request.light,
+            suite=request.suite,
+            price_usd_per_h=request.price_usd_per_h,
+            provider=request.provider,
+            region=request.region,
+            image=request.image,
         )
         return command.complete(draft, request, Path.cwd()) if request.script else draft
 
@@ -203,7 +211,8 @@ class Batch:
         return self._files[dataset]
 
     def _create(self, draft: Plan) -> RunDir:
-        directory = create_run_dir(self._place, f"{draft.task.name}-{self._name}")
+        light = "-light" if draft.light else ""
+        directory = create_run_dir(self._place, f"{draft.task.name}{light}-{self._name}")
         named = msgspec.structs.replace(draft, run=directory.path.name)
         command.keep_copy(directory, named)
         write_atomically(directory.plan, pretty_json(named))
@@ -262,21 +271,29 @@ def paired(
 ) -> Iterator[tuple[Request, int]]:
     """Yield every request with every seed; a number of seeds draws new ones for each request.
 
+    Of a request with `seeds_max` no more than so many are drawn.
+
     Raises:
         UsageError: Fewer than one run, or a seed that is given twice.
     """
     if isinstance(seeds, int):
         if seeds < 1:
             raise UsageError(f"--seeds {seeds} is not possible. Allowed: 1 and more.")
-        for _ in range(seeds):
+        for number in range(seeds):
             for request in requests:
-                yield request, plan.new_seed()
+                if request.seeds_max is None or number < request.seeds_max:
+                    yield request, plan.new_seed()
         return
     if len(set(seeds)) != len(seeds):
         raise UsageError(f"Seeds must be unique, but these repeat: {list(seeds)}.")
     for seed in seeds:
         for request in requests:
             yield request, seed
+
+
+def uncapped(requests: Sequence[Request]) -> list[Request]:
+    """Return the requests for a user who says how many runs to make: no suite's cap holds."""
+    return _unique([msgspec.structs.replace(request, seeds_max=None) for request in requests])
 
 
 def expand(
@@ -288,10 +305,8 @@ def expand(
         UnknownNameError: A name is neither a task, a suite nor a TOML file; an unknown option.
     """
     for field in choices:
-        if field not in Request.__struct_fields__ or field == "task":
-            raise UnknownNameError(
-                "option", field, [f for f in Request.__struct_fields__ if f != "task"]
-            )
+        if field not in OPTIONS:
+            raise UnknownNameError("option", field, OPTIONS)
     lists: dict[str, list[object]] = {
         name: list(value) if isinstance(value, list | tuple) else [value]
         for name, value in choices.items()
@@ -317,7 +332,7 @@ def expand(
             file = read_grid(Path(name))
             bases, seeds, place = file.requests, file.seeds or seeds, file.store or place
         else:
-            bases = named_requests(str(name))
+            bases = named_requests(str(name), light=choices.get("light") is True)
         combinations = plan.grid(lists)
         requests += [
             msgspec.structs.replace(base, **combination)
@@ -365,14 +380,22 @@ def _unique(requests: Sequence[Request]) -> list[Request]:
     return list(seen.values())
 
 
-def named_requests(name: str) -> Sequence[Request]:
+def named_requests(name: str, *, light: bool = False) -> Sequence[Request]:
     """Return what a task or suite name asks for.
 
     Raises:
         UnknownNameError: Neither a task nor a suite.
+        UsageError: A suite that has nothing to run on this machine.
     """
     if name in suites.REGISTRY.names():
-        return suites.find_suite(name).requests
+        suite = suites.find_suite(name)
+        requests = suite.light_requests if light and suite.light_requests else suite.requests
+        if not requests:
+            raise UsageError(
+                f"Suite {name} has nothing to run here: none of its frameworks is installed. "
+                "`timetrial list frameworks` shows how to install them."
+            )
+        return [msgspec.structs.replace(request, suite=name) for request in requests]
     if name not in plan.TASKS.names():
         raise UnknownNameError(
             "task or suite", name, [*plan.TASKS.names(), *suites.REGISTRY.names()]

@@ -34,6 +34,10 @@ KEYS: Final = {
     "target": ("target", float),
     "budget": ("budget_s", units.parse_duration),
     "light": ("light", bool),
+    "price_per_hour": ("price_usd_per_h", float),
+    "provider": ("provider", str),
+    "region": ("region", str),
+    "image": ("image", str),
 }
 TOP: Final = ("run", "seeds", "store")
 

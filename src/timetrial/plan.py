@@ -86,6 +86,12 @@ class Plan(Record, frozen=True, kw_only=True):
     script_folder: str = ""  # in which it runs
     script_file: str | None = None  # its own file, None where it has none
     script_sha256: str | None = None  # of that file
+    light: bool = False  # asked for with --light: an easier target, fewer steps
+    suite: str | None = None  # in whose table the run belongs
+    price_usd_per_h: float | None = None  # as given with --price-per-hour on `created_utc`
+    provider: str | None = None  # this and the next two: declared, else the machine record tells
+    region: str | None = None
+    image: str | None = None
 
 
 class Request(Record, frozen=True, kw_only=True):
@@ -105,6 +111,13 @@ class Request(Record, frozen=True, kw_only=True):
     target: float | None = None
     budget_s: float | None = None
     light: bool = False
+    light_steps: int | None = None  # with `light`: in place of the task's own number
+    seeds_max: int | None = None  # of this request, where the user does not say how many
+    suite: str | None = None
+    price_usd_per_h: float | None = None
+    provider: str | None = None
+    region: str | None = None
+    image: str | None = None
     settings: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     script: tuple[str, ...] = ()  # open division: a command of one's own, as typed
 
@@ -194,10 +207,22 @@ def choose_target(task: Task, request: Request) -> Target | None:
         UsageError: A threshold outside the metric's range.
     """
     if request.light:
+        fewer = light_steps(task, request) < task.steps_max
+        if request.target is None and not task.stops_at_target and fewer:
+            return None  # the same work in every run, as in the full task
         return request_target(task.light_target, request.target)
     if request.target is not None:
         return request_target(task.targets[-1], request.target)
     return task.targets[-1] if task.stops_at_target else None
+
+
+def light_steps(task: Task, request: Request) -> int:
+    """Return the most steps of a run: fewer with --light, where the task or a suite says so.
+
+    The learning-rate schedule stays that of the whole task.
+    """
+    fewer = request.light_steps or task.light_steps_max
+    return min(fewer, task.steps_max) if request.light and fewer else task.steps_max
 
 
 def request_target(base: Target, threshold: float | None) -> Target:
@@ -317,6 +342,12 @@ def check_request(task: Task, request: Request) -> None:
         raise UsageError(f"--budget {request.budget_s:g}s is not possible. Allowed: above 0 s.")
     if request.memory_bytes is not None and request.memory_bytes <= 0:
         raise UsageError(f"--memory {request.memory_bytes} is not possible. Allowed: above 0.")
+    price = request.price_usd_per_h
+    if price is not None and not (math.isfinite(price) and price > 0):
+        raise UsageError(
+            f"--price-per-hour {price:g} is not possible. Allowed: above 0 USD; leave it out where "
+            "the price is not known."
+        )
     if request.division not in get_args(Division):
         raise UsageError(
             f"--division {request.division} is not possible. "

@@ -11,9 +11,10 @@ import msgspec
 
 from timetrial import findings, report
 from timetrial.errors import MissingExtraError
-from timetrial.rows import Findings, Row, Verdict
+from timetrial.rows import Findings, Row, Table, Verdict
 from timetrial.rundir import write_atomically
 from timetrial.store import RunRecord
+from timetrial.suites.tables import tables_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,11 @@ class Runs(Sequence[RunRecord]):
     def findings(self, *, title: str = "timetrial", after_s: Sequence[float] = ()) -> Findings:
         """Return rows, curves, verdicts and facts of these runs."""
         command = self._command or repeat_command(self._records)
-        return findings.assemble(self._records, title=title, command=command, after_s=after_s)
+        found = findings.assemble(self._records, title=title, command=command, after_s=after_s)
+        tables, notes = tables_of(self._records)
+        rows = [*found.rows, *_further_rows(found.rows, tables)]
+        notes = [*found.notes, *notes]
+        return msgspec.structs.replace(found, rows=rows, tables=tables, notes=notes)
 
     def estimates(self, *, after_s: Sequence[float] = ()) -> Rows:
         """Return the rows: every measure of every system with its interval and n.
@@ -117,6 +122,39 @@ class Runs(Sequence[RunRecord]):
         target = Path(path)
         write_atomically(target, report.render_html(self.findings(title=title)).encode())
         return target
+
+
+def _further_rows(rows: Sequence[Row], tables: Sequence[Table]) -> list[Row]:
+    """Return the measured rows that only the tables have, so that JSON and CSV have them too."""
+    known = {_identity(row) for row in rows}
+    further: list[Row] = []
+    for cell in (cell for t in tables for line in t.lines for cell in line.cells.values()):
+        if isinstance(cell, Row) and cell.origin == "measured" and _identity(cell) not in known:
+            known.add(_identity(cell))
+            further.append(cell)
+    return further
+
+
+def _identity(row: Row) -> tuple[str | None, ...]:
+    """Return what a row is an estimate of."""
+    names = (row.task, row.framework, row.system, row.measure, row.target, row.split, row.clock)
+    return (*names, row.dataset, row.precision, row.division)
+
+
+def save_tables(found: Findings, folder: str | Path) -> list[Path]:
+    """Write the tables of each suite as <suite>.md and <suite>.csv; return the paths.
+
+    Raises:
+        DiskError, StoreError: They cannot be written.
+    """
+    paths: list[Path] = []
+    for suite in dict.fromkeys(table.suite for table in found.tables):
+        tables = [table for table in found.tables if table.suite == suite]
+        texts = {".md": report.tables_markdown(tables), ".csv": report.tables_csv(tables)}
+        for ending, text in texts.items():
+            paths.append(Path(folder) / f"{suite}{ending}")
+            write_atomically(paths[-1], text.encode())
+    return paths
 
 
 def repeat_command(records: Sequence[RunRecord]) -> str:

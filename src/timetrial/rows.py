@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from timetrial.spec import Record
 
 Origin: TypeAlias = Literal["measured", "published", "predicted"]
@@ -44,6 +46,7 @@ class Row(Record, frozen=True, kw_only=True):
     status_counts: Mapping[str, int]
     notes: Sequence[str]
     evidence: Sequence[str]
+    facts: Mapping[str, str] = msgspec.field(default_factory=dict)  # what only some tables show
 
 
 class Curve(Record, frozen=True, kw_only=True):
@@ -61,6 +64,25 @@ class Curve(Record, frozen=True, kw_only=True):
     threshold: float | None  # of the target, drawn as a line
     n: int
     times_s: Sequence[float]
+    mean: Sequence[float]
+    low: Sequence[float | None]
+    high: Sequence[float | None]
+
+
+class StepCurve(Record, frozen=True, kw_only=True):
+    """Quality against training steps for one task on one system, with a 95 % band.
+
+    Like `Curve`, but on the axis that no machine's speed moves.
+    """
+
+    task: str
+    framework: str
+    system: str
+    metric: str
+    split: str
+    threshold: float | None
+    n: int
+    steps: Sequence[float]
     mean: Sequence[float]
     low: Sequence[float | None]
     high: Sequence[float | None]
@@ -118,6 +140,51 @@ class MachineFacts(Record, frozen=True, kw_only=True):
     facts: Mapping[str, str]
 
 
+class TableColumn(Record, frozen=True, kw_only=True):
+    """A column of a suite's table."""
+
+    name: str  # key of the cells
+    heading: str  # short: a terminal has 80 columns
+    about: str = ""  # what it holds, where the heading does not say it
+    text: bool = False  # names, not quantities
+
+
+class TableLine(Record, frozen=True, kw_only=True):
+    """One line of a suite's table: a system and its estimates, measured or published.
+
+    `cells` holds, by name of column, an estimate or a text; a column that is not in it was neither
+    measured nor published.
+    """
+
+    group: str  # lines of one group stand together under it
+    origin: Origin | None  # None: nothing was run, the cells say why
+    date: str
+    source: str
+    n: int | None
+    cells: Mapping[str, Row | str]
+    notes: Sequence[str] = ()  # what is not comparable in this line
+    evidence: Sequence[str] = ()
+
+
+class StepChart(Record, frozen=True, kw_only=True):
+    """Several tasks or systems in one picture of quality against steps."""
+
+    title: str
+    labels: Sequence[str]  # of the curves
+    curves: Sequence[StepCurve]
+
+
+class Table(Record, frozen=True, kw_only=True):
+    """The table of a document, with this machine's lines beside the published ones."""
+
+    suite: str
+    title: str
+    columns: Sequence[TableColumn]
+    lines: Sequence[TableLine]
+    notes: Sequence[str]  # what is not comparable in all of it, and why
+    charts: Sequence[StepChart] = ()
+
+
 class Findings(Record, frozen=True, kw_only=True):
     """All that one report shows."""
 
@@ -132,3 +199,5 @@ class Findings(Record, frozen=True, kw_only=True):
     machines: Sequence[MachineFacts]
     runs: Sequence[RunLine]
     notes: Sequence[str]
+    step_curves: Sequence[StepCurve] = ()
+    tables: Sequence[Table] = ()  # of suites

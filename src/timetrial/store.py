@@ -166,16 +166,23 @@ class RunRecord:
             raise FormatError(f"{files[-1]} is damaged: {error}. Restore it.") from error
 
     @functools.cached_property
-    def meter(self) -> meters.MeterSummary | None:
-        """The meters of the last attempt, None without a sampler's log."""
+    def meter_log(self) -> meters.MeterLog | None:
+        """The samples of the last attempt, None without a sampler's log."""
         files = self.run.meters()
         if not files or files[-1].stat().st_size == 0:
+            return None
+        return meters.read(files[-1])
+
+    @functools.cached_property
+    def meter(self) -> meters.MeterSummary | None:
+        """The meters of the last attempt, None without a sampler's log."""
+        if self.meter_log is None:
             return None
         left = self.last_exit
         cpu_s = None
         if left is not None and left.user_s is not None and left.system_s is not None:
             cpu_s = left.user_s + left.system_s
-        return meters.summary(meters.read(files[-1]), rusage_cpu_s=cpu_s)
+        return meters.summary(self.meter_log, rusage_cpu_s=cpu_s)
 
 
 def _evaluation(event: Evaluated, shift_ns: int) -> Evaluation:

@@ -65,11 +65,20 @@ def percent(fraction: float, digits: int = 2) -> str:
     return f"{100 * fraction:.{digits}f} %"
 
 
+def money(amount: float, unit: str = "USD") -> str:
+    """Return an amount as "0.0213 USD" or "1,234.50 USD": never with a prefix."""
+    if not math.isfinite(amount):
+        return significant(amount)
+    small = 0 < abs(_rounded(amount)) < 1
+    return f"{significant(amount) if small else format(amount, ',.2f')} {unit}"
+
+
 def quantity(value: float, unit: str) -> str:
     """Return a value for people in the way of its unit.
 
     Known units: "s", "byte", "fraction", "1" (a count or ratio), a rate such as "1/s" (4870 ->
-    "4,870 /s"), and any other unit, which is printed behind the number with a decimal prefix.
+    "4,870 /s"), money ("USD", "USD/h"), and any other unit, which is printed behind the number
+    with a decimal prefix.
     """
     if unit == "s":
         return duration(value)
@@ -81,6 +90,8 @@ def quantity(value: float, unit: str) -> str:
         return significant(value)
     if not math.isfinite(value):
         return significant(value)
+    if unit in ("USD", "USD/h"):
+        return money(value, unit)
     if unit.startswith("1/"):
         return f"{significant(value)} {unit[1:]}"
     for factor, prefix in _DECIMAL:

@@ -19,7 +19,7 @@ from timetrial.plan import TASKS, find_task
 ROW_FIELDS = [
     "task", "target", "split", "clock", "dataset", "division", "framework", "device", "cores",
     "precision", "workers", "launcher", "network", "system", "measure", "value", "low", "high", "n",
-    "unit", "origin", "source", "date", "status_counts", "notes", "evidence",
+    "unit", "origin", "source", "date", "status_counts", "notes", "evidence", "facts",
 ]
 # fmt: on
 

@@ -18,8 +18,9 @@ from timetrial.spec import (
     Sgd,
     Workload,
 )
-from timetrial.tasks.networks import initial_variables, reference, with_torch
+from timetrial.tasks.networks import reference, with_torch
 from timetrial.tasks.networks.schedules import learning_rate
+from timetrial.tasks.networks.weights import initial_variables
 
 G = (2.0, -1.0, 0.5)  # the gradients of three steps
 W0, MOMENTUM = 3.0, 0.5

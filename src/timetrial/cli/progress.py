@@ -57,7 +57,8 @@ class ProgressWatcher:
     def begin(self, plan: Plan, *, number: int, of: int | None) -> None:
         """Show which run begins."""
         cores = "1 core" if plan.cores == 1 else f"{plan.cores} cores"
-        self._label = f"{plan.task.name}, {plan.framework}, {cores}"
+        light = ", light" if plan.light else ""
+        self._label = f"{plan.task.name}, {plan.framework}, {cores}{light}"
         self._last = None
         if self._data is not None:
             self._progress.remove_task(self._data)

@@ -107,7 +107,20 @@ def run(
         str | None,
         typer.Option(metavar="TIME", help="Stop a run after this time on the mlperf clock: 60s"),
     ] = None,
-    light: Annotated[bool, typer.Option("--light", help="Stop at the easier target.")] = False,
+    light: Annotated[
+        bool, typer.Option("--light", help="Fewer steps, an easier target; labelled so.")
+    ] = False,
+    price_per_hour: Annotated[
+        float | None,
+        typer.Option(metavar="USD", help="What the machine costs: gives the cost per run."),
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where it runs, if no metadata say.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(metavar="NAME", help="Likewise.")] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Likewise. Default: the system's name.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")
     ] = None,
@@ -155,6 +168,10 @@ def run(
         "target": target,
         "budget_s": units.parse_duration(budget) if budget else None,
         "light": light or None,  # None: what a grid file says stands
+        "price_usd_per_h": price_per_hour,
+        "provider": provider,
+        "region": region,
+        "image": image,
         "settings": options.settings(set_ or ()) or None,
     }
     if resume and (seeds or until or at_most or calibrate or dry_run or any(choices.values())):
@@ -243,6 +260,7 @@ def _present(runs: Runs, *, json: bool, html: Path) -> None:
     from rich.console import Console
 
     from timetrial import report
+    from timetrial.results import save_tables
 
     findings = runs.findings()
     if json:
@@ -251,10 +269,14 @@ def _present(runs: Runs, *, json: bool, html: Path) -> None:
         report.render_terminal(findings, Console(soft_wrap=False))
     try:
         page = runs.report(html)
+        saved = save_tables(findings, html.parent)
     except TimetrialError as error:
         print(f"timetrial: the report could not be written: {error}", file=sys.stderr)
         return
-    print(f"\nReport: {page}", file=sys.stderr if json else sys.stdout)
+    place = sys.stderr if json else sys.stdout
+    print(f"\nReport: {page}", file=place)
+    for path in saved:
+        print(f"Table: {path}", file=place)
 
 
 def _failures(runs: Runs) -> str:

@@ -64,6 +64,9 @@ def _show_suite(name: str, *, json: bool) -> None:
             if getattr(request, field) != getattr(usual, field)
         ]
         options.echo_wrapped(f"  {', '.join([request.task, *chosen])}")
+    if suite.light_requests:
+        paired = sum(min(r.seeds_max or suite.seeds, suite.seeds) for r in suite.light_requests)
+        typer.echo(f"With --light {paired} shorter runs.")
 
 
 def _show_run(path: Path, *, json: bool) -> None:

@@ -3,6 +3,7 @@
 groups      runs grouped into systems
 estimates   the rows of one system
 scripts     what is said of a script of the open division
+costs       what a run costs, where the price is known
 verdicts    two systems compared; the machine's own noise
 pictures    curves, bars, run lines, machine facts
 """
@@ -14,20 +15,43 @@ from collections.abc import Sequence
 
 import timetrial
 from timetrial import references
-from timetrial.findings.estimates import rows_of, times_of
-from timetrial.findings.groups import Group, group_runs, system_of, targets_of
-from timetrial.findings.pictures import bar_of, curve_of, line_of, machines_of
+from timetrial.findings.costs import cost_row, cost_rows
+from timetrial.findings.estimates import (
+    accuracy_after_row,
+    class_accuracy_rows,
+    fit_rows,
+    light_note,
+    own_value_row,
+    per_run_row_of,
+    rows_of,
+    run_time_row,
+    time_row,
+    times_of,
+)
+from timetrial.findings.groups import Group, group_runs, place_of, system_of, targets_of
+from timetrial.findings.pictures import bar_of, curve_of, line_of, machines_of, step_curve_of
 from timetrial.findings.verdicts import noise_note, noise_of, verdict_between, verdicts_of
 from timetrial.rows import Findings
 from timetrial.store import RunRecord
 
 __all__ = [
     "Group",
+    "accuracy_after_row",
     "assemble",
+    "class_accuracy_rows",
+    "cost_row",
+    "fit_rows",
     "group_runs",
+    "light_note",
     "line_of",
+    "own_value_row",
+    "per_run_row_of",
+    "place_of",
+    "run_time_row",
+    "step_curve_of",
     "system_of",
     "targets_of",
+    "time_row",
     "times_of",
     "verdict_between",
 ]
@@ -38,9 +62,9 @@ def assemble(
 ) -> Findings:
     """Return all that a report of these runs shows."""
     groups = group_runs(records)
-    rows = [row for group in groups for row in rows_of(group, after_s)]
+    rows = [row for group in groups for row in [*rows_of(group, after_s), *cost_rows(group)]]
     for task in dict.fromkeys(group.system.task for group in groups):
-        rows += references.published(task)
+        rows += references.published(task, beside_only=True)
     open_runs = [record for record in records if record.status is None]
     notes = []
     if open_runs:
@@ -63,4 +87,5 @@ def assemble(
         machines=machines_of(groups),
         runs=[line_of(record) for record in records],
         notes=notes,
+        step_curves=[steps for group in groups if (steps := step_curve_of(group)) is not None],
     )

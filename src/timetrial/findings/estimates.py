@@ -183,6 +183,98 @@ def after_rows(group: Group, target: Target, asked_s: Sequence[float]) -> list[R
     return rows
 
 
+def accuracy_after_row(group: Group, seconds: float, clock_name: str, split: str) -> Row | None:
+    """Return the accuracy after a time on any clock; None where no run was given so long."""
+    clock = clocks.find_clock(clock_name)
+    values = [
+        measures.value_after(run, seconds, metric="accuracy", split=split, clock=clock)
+        for run in group.runs
+    ]
+    row = mean_row(group, f"accuracy_after_{seconds:g}s", "fraction", values, split=split)
+    return msgspec.structs.replace(row, clock=clock_name) if row else None
+
+
+def completed(group: Group) -> Group:
+    """Return the group with the runs that did their work: to the target, or to their last step."""
+    return group._replace(runs=[run for run in group.runs if run.status in ("reached", "budget")])
+
+
+def run_time_row(group: Group, clock_name: str) -> Row | None:
+    """Return the seconds of a whole run on one clock; None where no run did its work."""
+    clock = clocks.find_clock(clock_name)
+    done = completed(group)
+    seconds = [
+        clocks.elapsed_s(run.stretches, clock, data_share=measures.data_share(run))
+        for run in done.runs
+    ]
+    row = mean_row(group, "run_time", "s", seconds)
+    if row is None:
+        return None
+    notes = list(row.notes)
+    if len(done.runs) < len(group.runs):
+        left_out = len(group.runs) - len(done.runs)
+        notes.append(
+            f"{left_out} of {len(group.runs)} runs failed and are not in the time of a run"
+        )
+    return msgspec.structs.replace(row, clock=clock_name, notes=notes)
+
+
+def fit_rows(group: Group) -> dict[str, Row]:
+    """Return what the machine did while it trained, by measure; what no counter told is left out.
+
+    `fit_gpu_busy` is the mean over the GPUs that were busy, `fit_cpu_share` the cores used over
+    those that the run may use.
+    """
+    uses = [measures.fit_use(run) for run in group.runs]
+    shares = [
+        None if use.cores_used is None else use.cores_used / run.plan.cores
+        for use, run in zip(uses, group.runs, strict=True)
+    ]
+    rows = {
+        "fit_gpu_busy": mean_row(group, "fit_gpu_busy", "fraction", [u.gpu_busy for u in uses]),
+        "fit_gpus_busy": mean_row(group, "fit_gpus_busy", "1", [u.gpus_busy for u in uses]),
+        "fit_cores_used": mean_row(group, "fit_cores_used", "1", [u.cores_used for u in uses]),
+        "fit_cpu_share": mean_row(group, "fit_cpu_share", "fraction", shares),
+    }
+    return {name: row for name, row in rows.items() if row is not None}
+
+
+def class_accuracy_rows(group: Group) -> list[Row]:
+    """Return the test accuracy of each class, in order of the classes; [] where none was counted.
+
+    It is the diagonal of the confusion matrix, each row divided by its sum.
+    """
+    diagonals = [
+        measures.class_accuracies(seen.table)
+        for run in completed(group).runs
+        if (seen := run.measured("confusion_matrix")) is not None
+    ]
+    if not diagonals:
+        return []
+    rows = []
+    for place in range(len(diagonals[0])):
+        values = [diagonal[place] for diagonal in diagonals]
+        row = mean_row(group, f"accuracy_of_class_{place}", "fraction", values, split="test")
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def own_value_row(group: Group, name: str, unit: str) -> Row | None:
+    """Return the row of one of the task's own measures of the test set; None where no run has it.
+
+    Such as accuracy_with_dropout_on.
+    """
+    seen = [run.measured(name) for run in completed(group).runs]
+    return mean_row(group, name, unit, [s.value if s else None for s in seen], split="test")
+
+
+def per_run_row_of(group: Group, name: str) -> Row | None:
+    """Return the row of one of PER_RUN, None where no run has it."""
+    [measure] = [known for known in PER_RUN if known.name == name]
+    return next(iter(per_run_row(group, measure)), None)
+
+
 def own_rows(group: Group) -> list[Row]:
     """Return the task's own measures."""
     rows: list[Row | None] = []
@@ -347,6 +439,9 @@ def run_notes(group: Group) -> list[str]:
             f"{resumed} of {len(group.runs)} runs were resumed{anew}: time between "
             "attempts counts in the clocks mlperf and wall"
         )
+    light = light_note(group)
+    if light is not None:
+        notes.append(light)
     reasons = {reason for run in group.runs if (reason := busy_reason(run))}
     if reasons:
         notes.append(f"busy machine: {'; '.join(sorted(reasons))}")
@@ -355,6 +450,15 @@ def run_notes(group: Group) -> list[str]:
     elif group.system.division == "open":
         notes.append("open division: rules of the task were changed with --set")
     return notes
+
+
+def light_note(group: Group) -> str | None:
+    """Say how a light run is less than its task; None for a full one."""
+    if not group.system.light:
+        return None
+    steps, full = group.runs[0].plan.steps_max, group.task.steps_max
+    most = f"{steps:,} of {full:,} steps" if steps < full else f"the task's {full:,} steps"
+    return f"light: at most {most}, target {targets_of(group)[-1]}; not the full task"
 
 
 def busy_reason(run: RunRecord) -> str | None:

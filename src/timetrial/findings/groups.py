@@ -32,6 +32,12 @@ class System(NamedTuple):
     name: str
     stops_at: str | None
     budget_s: float | None
+    light: bool = False
+    steps_max: int | None = None  # of a light run
+    price_usd_per_h: float | None = None
+    provider: str | None = None
+    region: str | None = None
+    image: str | None = None
 
 
 class Group(NamedTuple):
@@ -69,6 +75,9 @@ def system_of(record: RunRecord) -> System:
         )
     if plan.memory_bytes is not None:
         name += f", {plan.memory_bytes / 2**30:.3g} GiB limit"
+    place = place_of(record)
+    declared = [part for part in (plan.provider, plan.region, plan.image) if part]
+    name = ", ".join([*declared, name, *(["light"] if plan.light else [])])
     return System(
         task=plan.task.name,
         task_hash=plan.task_hash,
@@ -86,6 +95,31 @@ def system_of(record: RunRecord) -> System:
         name=name,
         stops_at=str(plan.target) if plan.target else None,
         budget_s=plan.budget_s,
+        light=plan.light,
+        steps_max=plan.steps_max if plan.light else None,
+        price_usd_per_h=plan.price_usd_per_h,
+        provider=place.provider,
+        region=place.region,
+        image=place.image,
+    )
+
+
+class MachinePlace(NamedTuple):
+    """Where a run was made: declared by the user, else by the machine's own word; None: unknown."""
+
+    provider: str | None
+    region: str | None
+    image: str | None
+
+
+def place_of(record: RunRecord) -> MachinePlace:
+    """Return provider, region and image of a run's machine."""
+    plan, here = record.plan, record.machine
+    cloud = here.cloud if here is not None else None
+    return MachinePlace(
+        provider=plan.provider or (cloud.provider if cloud else None),
+        region=plan.region or (cloud.region if cloud else None),
+        image=plan.image or (here.software.os if here is not None else None),
     )
 
 
@@ -107,6 +141,6 @@ def targets_of(group: Group) -> list[Target]:
     """Return the targets to report, easiest first: the task's up to the one asked for."""
     asked = group.runs[0].plan.target
     known = list(group.task.targets)
-    if asked is not None and asked not in known:
-        return [asked]
-    return known
+    if asked is None:
+        return [group.task.light_target] if group.system.light else known
+    return known[: known.index(asked) + 1] if asked in known else [asked]

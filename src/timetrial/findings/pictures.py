@@ -10,7 +10,8 @@ import numpy as np
 from timetrial import machine
 from timetrial.engine.metrics import metric_value
 from timetrial.findings.groups import Group, system_of, targets_of
-from timetrial.rows import Curve, MachineFacts, RunLine, SegmentBar
+from timetrial.rows import Curve, MachineFacts, RunLine, SegmentBar, StepCurve
+from timetrial.spec import Metric
 from timetrial.stats import bands, clocks, measures
 from timetrial.store import RunRecord
 
@@ -50,6 +51,42 @@ def curve_of(group: Group) -> Curve | None:
     )
 
 
+def step_curve_of(group: Group, metric: Metric | None = None) -> StepCurve | None:
+    """Return the mean curve of one system against steps, None without evaluations.
+
+    `metric` of None: that of the task's target.
+    """
+    target = targets_of(group)[-1]
+    chosen = metric or target.metric
+    points = [
+        found
+        for run in group.runs
+        if (found := measures.curve(run, metric=chosen, split=target.split))
+    ]
+    if not points:
+        return None
+    steps = [np.array([point.step for point in run], dtype=np.float64) for run in points]
+    values = [np.array([point.value for point in run]) for run in points]
+    start, end = max(run[0] for run in steps), max(run[-1] for run in steps)
+    every = np.unique(np.concatenate(steps))
+    grid = every[(every >= start) & (every <= end)]  # where a run was evaluated, no place between
+    drawn = bands.band(steps, values, grid)
+    ceiling = np.inf if chosen == "loss" else 1.0
+    return StepCurve(
+        task=group.system.task,
+        framework=group.system.framework,
+        system=group.system.name,
+        metric=chosen,
+        split=target.split,
+        threshold=target.threshold if chosen == target.metric else None,
+        n=len(points),
+        steps=grid.tolist(),
+        mean=drawn.mean.tolist(),
+        low=[None if np.isnan(low) else max(float(low), 0.0) for low in drawn.low],
+        high=[None if np.isnan(high) else min(float(high), ceiling) for high in drawn.high],
+    )
+
+
 def bar_of(group: Group) -> SegmentBar:
     """Return the mean seconds of each segment; together they are the mean wall time."""
     sums: dict[str, float] = {}
@@ -68,7 +105,8 @@ def bar_of(group: Group) -> SegmentBar:
 def line_of(record: RunRecord) -> RunLine:
     """Return one run as a line of the list."""
     plan = record.plan
-    target = plan.target or plan.task.targets[-1]
+    aim = plan.task.light_target if plan.light else plan.task.targets[-1]
+    target = plan.target or aim
     time = measures.time_to_target(record, target) if record.stretches else None
     seen = measures.last(record, target.split)
     return RunLine(

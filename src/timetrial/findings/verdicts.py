@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -80,15 +81,7 @@ def work_notes(a: Group, b: Group) -> list[str]:
 def differences(a: System, b: System) -> tuple[str, str]:
     """Return what tells two systems apart, in words, for each."""
     words: list[tuple[str, str]] = []
-    for field in (
-        "division",
-        "framework",
-        "version",
-        "device",
-        "cores",
-        "memory_bytes",
-        "precision",
-    ):
+    for field in _TOLD_APART:
         left, right = getattr(a, field), getattr(b, field)
         if left != right and OWN_PRECISION not in (left, right):
             words.append((_word(field, left), _word(field, right)))
@@ -99,9 +92,28 @@ def differences(a: System, b: System) -> tuple[str, str]:
     return ", ".join(pair[0] for pair in words), ", ".join(pair[1] for pair in words)
 
 
+_TOLD_APART: Final = (
+    "division",
+    "framework",
+    "version",
+    "device",
+    "cores",
+    "memory_bytes",
+    "precision",
+    "light",
+    "provider",
+    "region",
+    "image",
+)
+
+
 def _word(field: str, value: object) -> str:
     if field == "division":
         return f"{value} division"
+    if field == "light":
+        return "light" if value else "not light"
+    if field in ("provider", "region", "image"):
+        return f"unknown {field}" if value is None else str(value)
     if field == "cores":
         return "1 core" if value == 1 else f"{value} cores"
     if field == "memory_bytes":
@@ -111,9 +123,9 @@ def _word(field: str, value: object) -> str:
 
 def verdicts_of(groups: Sequence[Group]) -> list[Verdict]:
     """Return a verdict for each task that exactly two systems learned with the same rules."""
-    by_task: dict[tuple[str, str | None], list[Group]] = {}
+    by_task: dict[tuple[str, str | None, bool], list[Group]] = {}
     for group in groups:
-        key = (group.system.task_hash, group.system.stops_at)
+        key = (group.system.task_hash, group.system.stops_at, group.system.light)
         by_task.setdefault(key, []).append(group)
     return [
         verdict_between(pair[0], pair[1], targets_of(pair[0])[-1])

@@ -9,7 +9,7 @@ from typing import Final
 
 import jax
 import jax.extend.backend
-import jaxlib
+import jaxlib.version
 
 from timetrial.errors import UsageError
 from timetrial.frameworks import Setup
@@ -93,14 +93,14 @@ def find_device(name: str) -> jax.Device:
 
 def jax_versions() -> dict[str, str]:
     """Return the versions of JAX and of its compiler."""
-    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+    return {"jax": jax.__version__, "jaxlib": jaxlib.version.__version__}
 
 
 def settings(device: jax.Device) -> dict[str, str]:
     """Return what decides how this JAX computes."""
     seen = {
-        "default_matmul_precision": str(jax.config.jax_default_matmul_precision),
-        "enable_x64": str(jax.config.jax_enable_x64),
+        "default_matmul_precision": str(jax.config.read("jax_default_matmul_precision")),
+        "enable_x64": str(jax.config.read("jax_enable_x64")),
         "cpu_threads": f"{POOL_VARIABLE}={os.environ[POOL_VARIABLE]}: size of XLA's thread pool",
         "platform_version": jax.extend.backend.get_backend(device.platform).platform_version,
     }

@@ -7,7 +7,8 @@ not comparable.
 from __future__ import annotations
 
 import importlib.resources
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -16,27 +17,47 @@ from timetrial.rows import Row
 from timetrial.spec import Record
 
 T = TypeVar("T")
-FILES: Final = ("benchm_dl.toml", "mila_course.toml")
+Reading: TypeAlias = Literal["printed", "from the run log", "exact", "read off a figure"]
+FILES: Final = (
+    "benchm_dl.toml",
+    "cloud_check.toml",
+    "mila_course.toml",
+    "mlbench.toml",
+    "platform_task.toml",
+)
+
+
+class _Measure(Record, frozen=True, kw_only=True):
+    """What a short name of the file's `values` stands for."""
+
+    measure: str
+    unit: str
+    clock: str | None = None
+    split: str | None = None
+    target: str | None = None
 
 
 class _Published(Record, frozen=True, kw_only=True):
-    """One published figure, as in the file."""
+    """One line of a published table: its figures, and what is not comparable in it."""
 
     task: str
     framework: str
     system: str
     device: str
-    measure: str
-    value: float
-    unit: str
-    clock: str | None = None
-    split: str | None = None
+    values: Mapping[str, float]  # by the names of the file's `measures`
+    table: str  # of the source
+    reading: Reading = "printed"
+    published: str | None = None  # where it differs from the file's
+    workers: int = 1
     n: int = 1
+    beside: bool = False  # stands in every report of the task, not only in its suite's table
+    facts: Mapping[str, str] = msgspec.field(default_factory=dict)
+    flaws: tuple[str, ...] = ()  # what is not comparable in this line
     notes: tuple[str, ...] = ()
 
 
-class _File(Record, frozen=True, kw_only=True):
-    """One source."""
+class PublishedFile(Record, frozen=True, kw_only=True):
+    """One source of published rows, as in its file."""
 
     title: str
     url: str | None = None
@@ -45,6 +66,7 @@ class _File(Record, frozen=True, kw_only=True):
     flaws: tuple[str, ...]  # of all its rows
     dataset: str
     division: str
+    measures: Mapping[str, _Measure]
     row: tuple[_Published, ...]
 
 
@@ -90,7 +112,7 @@ def retired_frameworks() -> tuple[Retired, ...]:
     Raises:
         FormatError: The shipped data file is damaged.
     """
-    return _decode("retired.toml", _Retirements).framework
+    return _decode(_content("retired.toml"), "retired.toml", _Retirements).framework
 
 
 def refuse_retired(name: str | None) -> None:
@@ -115,56 +137,112 @@ def convergence_points() -> tuple[ConvergencePoint, ...]:
     Raises:
         FormatError: The shipped data file is damaged.
     """
-    return _decode("convergence.toml", _Convergence).point
+    return _decode(_content("convergence.toml"), "convergence.toml", _Convergence).point
 
 
-def published(task: str | None = None) -> list[Row]:
+def published(task: str | None = None, *, beside_only: bool = False) -> list[Row]:
     """Return the published rows of one task, or of all.
+
+    A row's `facts` name the line it stood in ("line"), the table ("table"), how exactly it was read
+    ("reading"), when ("read_on"), and what else the line said. `beside_only`: those that stand in
+    every report of their task.
 
     Raises:
         FormatError: A shipped data file is damaged.
     """
+    return [
+        row for name in FILES for row in rows_of(name, _load(name), task, beside_only=beside_only)
+    ]
+
+
+def flaws_of(name: str) -> tuple[str, ...]:
+    """Return what is not comparable in all rows of one file of FILES.
+
+    Raises:
+        FormatError: The shipped data file is damaged.
+    """
+    return _load(name).flaws
+
+
+def _load(name: str) -> PublishedFile:
+    return decode_file(_content(name), name)
+
+
+def decode_file(content: bytes, name: str) -> PublishedFile:
+    """Return one source of published rows from its TOML text.
+
+    Raises:
+        FormatError: Not TOML, an unknown key, or a value of the wrong kind.
+    """
+    return _decode(content, name, PublishedFile)
+
+
+def rows_of(
+    name: str, file: PublishedFile, task: str | None = None, *, beside_only: bool = False
+) -> list[Row]:
+    """Return the rows of one source, of one task or of all.
+
+    Raises:
+        FormatError: A figure whose measure the file does not name.
+    """
     rows: list[Row] = []
-    for name in FILES:
-        file = _decode(name, _File)
-        rows += [_row(file, entry) for entry in file.row if task in (None, entry.task)]
+    for place, entry in enumerate(file.row):
+        unknown = sorted(set(entry.values) - set(file.measures))
+        if unknown:
+            raise FormatError(
+                f"references/{name}, row {place + 1}: {unknown[0]!r} is none of its measures "
+                f"({', '.join(file.measures)}). Install timetrial again."
+            )
+        if task in (None, entry.task) and (entry.beside or not beside_only):
+            rows += [
+                _row(f"{name} {place}", file, entry, file.measures[key], value)
+                for key, value in entry.values.items()
+            ]
     return rows
 
 
-def _decode(name: str, kind: type[T]) -> T:
-    content = (importlib.resources.files(__name__) / name).read_bytes()
+def _content(name: str) -> bytes:
+    return (importlib.resources.files(__name__) / name).read_bytes()
+
+
+def _decode(content: bytes, name: str, kind: type[T]) -> T:
     try:
         return msgspec.toml.decode(content, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise FormatError(f"references/{name}: {error}. Install timetrial again.") from error
 
 
-def _row(file: _File, entry: _Published) -> Row:
+def _row(line: str, file: PublishedFile, entry: _Published, measure: _Measure, value: float) -> Row:
+    notes = [*entry.notes, *entry.flaws, *file.flaws]
+    if entry.reading != "printed":
+        notes.insert(0, entry.reading)
+    facts = {"line": line, "table": entry.table, "reading": entry.reading, "read_on": file.read_on}
     return Row(
         task=entry.task,
-        target=None,
-        split=entry.split,
-        clock=entry.clock,
+        target=measure.target,
+        split=measure.split,
+        clock=measure.clock,
         dataset=file.dataset,
         division=file.division,
         framework=entry.framework,
         device=entry.device,
         cores=None,
         precision="float32",
-        workers=1,
+        workers=entry.workers,
         launcher="unknown",
         network=None,
         system=entry.system,
-        measure=entry.measure,
-        value=entry.value,
+        measure=measure.measure,
+        value=value,
         low=None,
         high=None,
         n=entry.n,
-        unit=entry.unit,
+        unit=measure.unit,
         origin="published",
         source=file.title,
-        date=file.published,
+        date=entry.published or file.published,
         status_counts={},
-        notes=[*entry.notes, *file.flaws],
+        notes=notes,
         evidence=[file.url] if file.url else [],
+        facts={**facts, **entry.facts},
     )

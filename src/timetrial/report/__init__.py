@@ -5,9 +5,17 @@ A report computes nothing: estimates come ready in `timetrial.rows`, quantities 
 """
 
 from timetrial.report.figure import figure
-from timetrial.report.markdown import render_markdown
+from timetrial.report.markdown import render_markdown, tables_markdown
 from timetrial.report.page import render_html
-from timetrial.report.table_csv import render_csv
+from timetrial.report.table_csv import render_csv, tables_csv
 from timetrial.report.terminal import render_terminal
 
-__all__ = ["figure", "render_csv", "render_html", "render_markdown", "render_terminal"]
+__all__ = [
+    "figure",
+    "render_csv",
+    "render_html",
+    "render_markdown",
+    "render_terminal",
+    "tables_csv",
+    "tables_markdown",
+]

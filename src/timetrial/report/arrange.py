@@ -18,7 +18,7 @@ from timetrial.report.words import (
     row_sentence,
     verdict_text,
 )
-from timetrial.rows import Curve, Findings, Origin, Row, SegmentBar, Verdict
+from timetrial.rows import Curve, Findings, Origin, Row, SegmentBar, StepCurve, Verdict
 from timetrial.stats.clocks import HEADLINE
 
 _FIRST: Final = (
@@ -36,6 +36,7 @@ _FIRST: Final = (
     "validation_test_gap",
     "final_test_error_rate",
 )
+_ALWAYS_SAID: Final = ("light",)  # in every label, even where all systems share it
 _GROUP_ORDER: Final = ("Quality", "Speed", "Resources", "Other")
 
 
@@ -86,6 +87,7 @@ class Section:
     measures: Sequence[Line]
     clocks: Sequence[Line]
     curves: Sequence[Sequence[Curve]]  # one chart each
+    step_curves: Sequence[Sequence[StepCurve]]  # one chart each
     bars: Sequence[SegmentBar]
     notes: Sequence[str]  # said of every row
     footnotes: Sequence[str]  # said of some rows, in the order of their numbers
@@ -112,6 +114,7 @@ def unique(items: Iterable[str]) -> list[str]:
 def name_systems(findings: Findings) -> Systems:
     """Return all systems with labels that leave out what the measured ones have in common."""
     keys = [SystemKey(c.framework, c.system, "measured") for c in findings.curves]
+    keys += [SystemKey(c.framework, c.system, "measured") for c in findings.step_curves]
     keys += [SystemKey(b.framework, b.system, "measured") for b in findings.bars]
     keys += [SystemKey(r.framework, r.system, "measured") for r in findings.runs]
     measured = [row_key(row) for row in findings.rows if row.origin == "measured"]
@@ -133,7 +136,11 @@ def _shared_parts(systems: Sequence[str]) -> list[str]:
     if len(systems) < 2:
         return []
     parts = [plain(system).split(", ") for system in systems]
-    return [part for part in parts[0] if all(part in other for other in parts)]
+    return [
+        part
+        for part in parts[0]
+        if part not in _ALWAYS_SAID and all(part in other for other in parts)
+    ]
 
 
 def _short(key: SystemKey, shared: Sequence[str], *, name_framework: bool) -> str:
@@ -178,6 +185,7 @@ def _section(findings: Findings, task: str) -> Section:
         measures=_measure_lines(others, clock),
         clocks=_clock_lines([row for row in timed if row.clock not in (clock, None)]),
         curves=_charts([curve for curve in findings.curves if curve.task == task]),
+        step_curves=_step_charts([c for c in findings.step_curves if c.task == task]),
         bars=[bar for bar in findings.bars if bar.task == task],
         notes=notes,
         footnotes=footnotes,
@@ -257,6 +265,13 @@ def _charts(curves: Sequence[Curve]) -> list[list[Curve]]:
     charts: dict[tuple[str, str, str], list[Curve]] = {}
     for curve in curves:
         charts.setdefault((curve.metric, curve.split, curve.clock), []).append(curve)
+    return list(charts.values())
+
+
+def _step_charts(curves: Sequence[StepCurve]) -> list[list[StepCurve]]:
+    charts: dict[tuple[str, str], list[StepCurve]] = {}
+    for curve in curves:
+        charts.setdefault((curve.metric, curve.split), []).append(curve)
     return list(charts.values())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from timetrial.report.words import metric_unit, trimmed
-from timetrial.rows import Curve
+from timetrial.rows import Curve, StepCurve
 from timetrial.units import duration, percent, quantity
 
 _LOG_FROM: Final = 8.0  # longest over shortest curve: beyond it a linear axis hides the short one
@@ -68,7 +68,15 @@ def _log_axis(low: float, high: float, count: int) -> Axis:
     return Axis(low, high, tuple(Tick(value, time_label(value)) for value in inside), log=True)
 
 
-def quality_axis(curves: Sequence[Curve], count: int) -> Axis:
+def step_axis(curves: Sequence[StepCurve], count: int) -> Axis:
+    """Return the linear axis of training steps of one chart, from 0."""
+    high = max((curve.steps[-1] for curve in curves if curve.steps), default=0.0) or 1.0
+    step = max(_nice_step(high / count), 1.0)
+    values = [step * place for place in range(math.floor(high / step * (1 + 1e-9)) + 1)]
+    return Axis(0.0, high * 1.02, tuple(Tick(value, f"{value:,.0f}") for value in values))
+
+
+def quality_axis(curves: Sequence[Curve | StepCurve], count: int) -> Axis:
     """Return the axis of quality of one chart, wide enough for bands and targets."""
     first = curves[0]
     values = [

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: accuracy against time, segments of wall time, estimate and interval.
+"""Charts as inline SVG: quality against time and steps, segments of time, intervals.
 
 Colours are CSS classes (`s0` … for systems, `g0` … for segments) that `page.css` defines for light,
 dark and paper; a dash and a marker, or a pattern, says the same without colour. Each chart is drawn
@@ -11,11 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Final
+from typing import Final, NamedTuple
 
-from timetrial.report.axes import Axis, duration_axis, quality_axis, time_axis
+from timetrial.report.axes import Axis, duration_axis, quality_axis, step_axis, time_axis
 from timetrial.report.words import known, plain, sentence, threshold_label
-from timetrial.rows import Curve, Row, SegmentBar
+from timetrial.rows import Curve, Row, SegmentBar, StepCurve
 from timetrial.units import duration
 
 COLOR_COUNT: Final = 8
@@ -144,16 +144,49 @@ def curve_chart(
 
     `labels` and `indices` name and number the system of each curve.
     """
-    times, qualities = time_axis(curves, frame.ticks), quality_axis(curves, 6)
-    plot = _Plot(frame, times, qualities)
     first = curves[0]
-    what = f"{first.split} {first.metric.replace('_', ' ')}"
-    title = f"{sentence(what)} against time, {first.task}"
+    title = f"{sentence(_quality_words(first))} against time, {first.task}"
+    words = _ChartWords(title, labels, f"time, {first.clock} clock", identity)
+    return _chart(curves, indices, words, time_axis(curves, frame.ticks), frame)
+
+
+def step_chart(
+    curves: Sequence[StepCurve],
+    labels: Sequence[str],
+    indices: Sequence[int],
+    *,
+    frame: Frame,
+    identity: str,
+) -> str:
+    """Return one chart of quality against training steps, as `curve_chart` is against time."""
+    title = f"{sentence(_quality_words(curves[0]))} against training steps"
+    words = _ChartWords(title, labels, "training steps", identity)
+    return _chart(curves, indices, words, step_axis(curves, frame.ticks), frame)
+
+
+class _ChartWords(NamedTuple):
+    """The texts of one chart, and what its ids begin with."""
+
+    title: str
+    labels: Sequence[str]  # of the curves
+    horizontal: str
+    identity: str
+
+
+def _chart(
+    curves: Sequence[Curve | StepCurve],
+    indices: Sequence[int],
+    words: _ChartWords,
+    places: Axis,
+    frame: Frame,
+) -> str:
+    plot = _Plot(frame, places, quality_axis(curves, 6))
     description = " ".join(
-        _curve_words(curve, label) for curve, label in zip(curves, labels, strict=True)
+        _curve_words(curve, label) for curve, label in zip(curves, words.labels, strict=True)
     )
-    pieces = [_open(identity, frame.name, (frame.width, frame.height), (title, description))]
-    pieces += plot.grid(sentence(what), f"time, {first.clock} clock")
+    size = (frame.width, frame.height)
+    pieces = [_open(words.identity, frame.name, size, (words.title, description))]
+    pieces += plot.grid(sentence(_quality_words(curves[0])), words.horizontal)
     pieces += plot.targets(curves)
     drawn = list(zip(curves, indices, strict=True))
     pieces += [plot.band(curve, index) for curve, index in drawn]
@@ -161,11 +194,22 @@ def curve_chart(
     return "".join([*pieces, "</svg>"])
 
 
-def _curve_words(curve: Curve, label: str) -> str:
-    if not curve.times_s:
+def _quality_words(curve: Curve | StepCurve) -> str:
+    return f"{curve.split} {curve.metric.replace('_', ' ')}"
+
+
+def _places(curve: Curve | StepCurve) -> Sequence[float]:
+    """Return where the curve's points lie on its horizontal axis."""
+    return curve.steps if isinstance(curve, StepCurve) else curve.times_s
+
+
+def _curve_words(curve: Curve | StepCurve, label: str) -> str:
+    places = _places(curve)
+    if not places:
         return f"{label}: no evaluation."
     end = threshold_label(round(curve.mean[-1], 4), curve.metric)
-    return f"{label}: {end} after {duration(curve.times_s[-1])}, mean of {curve.n} runs."
+    after = f"{places[-1]:,.0f} steps" if isinstance(curve, StepCurve) else duration(places[-1])
+    return f"{label}: {end} after {after}, mean of {curve.n} runs."
 
 
 class _Plot:
@@ -205,7 +249,7 @@ class _Plot:
         )
         return pieces
 
-    def targets(self, curves: Sequence[Curve]) -> list[str]:
+    def targets(self, curves: Sequence[Curve | StepCurve]) -> list[str]:
         """Return a line per threshold, with its value written on it."""
         metric = curves[0].metric
         pieces = []
@@ -216,11 +260,11 @@ class _Plot:
             pieces.append(_text(self._left + 8, y - 6, words, kind="target-name"))
         return pieces
 
-    def band(self, curve: Curve, index: int) -> str:
+    def band(self, curve: Curve | StepCurve, index: int) -> str:
         """Return the 95 % band, left open where too few runs give one."""
         ends = [
             (self.x(time), self.y(low), self.y(high))
-            for time, low, high in zip(curve.times_s, curve.low, curve.high, strict=True)
+            for time, low, high in zip(_places(curve), curve.low, curve.high, strict=True)
             if low is not None and high is not None and self._drawable(time, low, high)
         ]
         if not ends:
@@ -229,11 +273,11 @@ class _Plot:
         path += [f"{_n(x)} {_n(low)}" for x, low, _ in reversed(ends)]
         return f'<path class="band {class_of(index)}" d="M{"L".join(path)}Z"/>'
 
-    def curve(self, curve: Curve, index: int) -> str:
+    def curve(self, curve: Curve | StepCurve, index: int) -> str:
         """Return the mean as a line with about a dozen markers."""
         points = [
             (self.x(time), self.y(mean))
-            for time, mean in zip(curve.times_s, curve.mean, strict=True)
+            for time, mean in zip(_places(curve), curve.mean, strict=True)
             if self._drawable(time, mean)
         ]
         if not points:

@@ -18,6 +18,15 @@ from timetrial.report.arrange import (
     sections,
     unique,
 )
+from timetrial.report.table_words import (
+    CellWords,
+    about_columns,
+    cell_words,
+    footnotes_of,
+    line_origin,
+    marks_of,
+    values_of,
+)
 from timetrial.report.words import (
     ABSENT,
     clock_rule,
@@ -33,7 +42,7 @@ from timetrial.report.words import (
     target_label,
     value_text,
 )
-from timetrial.rows import Findings, Row, RunLine, SegmentBar
+from timetrial.rows import Findings, Row, RunLine, SegmentBar, Table
 from timetrial.units import duration
 
 
@@ -45,6 +54,7 @@ def render_markdown(findings: Findings) -> str:
     if systems.shared:
         parts.append(f"On every measured system: {escaped(systems.shared)}.")
     found = sections(findings)
+    parts += [part for shown in findings.tables for part in _suite(shown)]
     for section in found:
         parts += _section(section, systems)
     parts += _runs(findings.runs, systems)
@@ -107,6 +117,44 @@ def _section(section: Section, systems: Systems) -> list[str]:
     if notes:
         parts += ["Notes:", "\n".join(notes)]
     return parts
+
+
+# --- tables of suites -----------------------------------------------------------------------------
+
+
+def tables_markdown(tables: Sequence[Table]) -> str:
+    """Return the tables of suites alone; all text from outside is escaped."""
+    return "\n\n".join(part for shown in tables for part in _suite(shown)) + "\n"
+
+
+def _suite(shown: Table) -> list[str]:
+    footnotes = footnotes_of(shown)
+    names = [column for column in shown.columns if column.text]
+    values = values_of(shown)
+    headings = [*(column.heading for column in names), "Origin", "Table"]
+    headings += [*(column.heading for column in values), "n"]
+    body = []
+    for line in shown.lines:
+        marks = "".join(f" [{number}]" for number in marks_of(line, footnotes))
+        cells = [cell_words(line, column).value for column in names]
+        cells += [f"{line_origin(line)}{marks}", line.group]
+        cells += [_words(cell_words(line, column)) for column in values]
+        body.append([*cells, ABSENT if line.n is None else str(line.n)])
+    parts = [f"## {escaped(shown.suite)}: {escaped(shown.title)}"]
+    parts.append(table(headings, body, numeric=len(values) + 1))
+    parts += ["\n".join(f"- {escaped(text)}" for text in about_columns(shown))]
+    if shown.notes:
+        notes = "\n".join(f"- {escaped(note)}" for note in shown.notes)
+        parts += ["Not comparable, and why:", notes]
+    parts += ["\n".join(f"{n}. {escaped(note)}" for n, note in enumerate(footnotes, 1))]
+    return [part for part in parts if part]
+
+
+def _words(words: CellWords) -> str:
+    return f"{words.value} ({words.interval})" if words.interval else words.value
+
+
+# --- parts of a section ---------------------------------------------------------------------------
 
 
 def _headline(section: Section, systems: Systems) -> str:

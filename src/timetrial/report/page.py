@@ -30,12 +30,13 @@ from timetrial.report.charts import (
     WIDE,
     curve_chart,
     segment_chart,
-    swatch,
+    step_chart,
 )
+from timetrial.report.page_suites import curve_figure, suite_body
 from timetrial.report.page_tables import SectionTables, linked, runs_table, text
 from timetrial.report.table_csv import render_csv
 from timetrial.report.words import method_sentences, sentence
-from timetrial.rows import Curve, Findings, MachineFacts
+from timetrial.rows import Curve, Findings, MachineFacts, StepCurve
 
 _ICON: Final = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" '
@@ -98,7 +99,8 @@ def _answer(answer: str) -> str:
 
 
 def _navigation(findings: Findings, found: Sequence[Section]) -> str:
-    links = [(f"t{place}", text(section.task)) for place, section in enumerate(found, 1)]
+    links = [(f"u{n}", text(table.suite)) for n, table in enumerate(findings.tables, 1)]
+    links += [(f"t{place}", text(section.task)) for place, section in enumerate(found, 1)]
     links += [("runs", "Runs")] if findings.runs else []
     links += [("machines", "Machines")] if findings.machines else []
     links += [("method", "Method"), ("repeat", "Repeat")]
@@ -110,7 +112,11 @@ def _navigation(findings: Findings, found: Sequence[Section]) -> str:
 
 
 def _main(findings: Findings, found: Sequence[Section], systems: Systems) -> list[str]:
-    parts = [_section(section, systems, f"t{place}") for place, section in enumerate(found, 1)]
+    parts = [
+        _block(f"u{n}", text(f"{table.suite}: {table.title}"), suite_body(table, f"u{n}"))
+        for n, table in enumerate(findings.tables, 1)
+    ]
+    parts += [_section(section, systems, f"t{place}") for place, section in enumerate(found, 1)]
     if findings.runs:
         parts.append(_block("runs", "Runs", runs_table(findings.runs, systems)))
     if findings.machines:
@@ -136,6 +142,10 @@ def _section(section: Section, systems: Systems, identity: str) -> str:
         _curves(curves, systems, f"{identity}-k{place}")
         for place, curves in enumerate(section.curves, 1)
     ]
+    parts += [
+        _step_curves(curves, systems, f"{identity}-q{place}")
+        for place, curves in enumerate(section.step_curves, 1)
+    ]
     parts += [tables.headline(), tables.measures(), tables.clocks()]
     if section.bars:
         parts.append(_segments(section, systems, tables, f"{identity}-b"))
@@ -146,21 +156,23 @@ def _section(section: Section, systems: Systems, identity: str) -> str:
 def _curves(curves: Sequence[Curve], systems: Systems, identity: str) -> str:
     labels = [systems.label(curve.framework, curve.system) for curve in curves]
     indices = [systems.index(curve.framework, curve.system) for curve in curves]
-    legend = "".join(
-        f'<li>{swatch(index)}<span>{escape(label)} <span class="count">n = {curve.n}</span>'
-        "</span></li>"
-        for curve, label, index in zip(curves, labels, indices, strict=True)
-    )
     drawn = "".join(
         curve_chart(curves, labels, indices, frame=frame, identity=f"{identity}-{frame.name}")
         for frame in (WIDE, NARROW)
     )
-    metric = text(sentence(curves[0].metric.replace("_", " ")))
-    return (
-        f'<figure><figcaption>{metric} against time<span class="aside">Mean of n runs; the shaded '
-        f'band is its 95 % interval.</span></figcaption><ul class="legend">{legend}</ul>'
-        f"{drawn}</figure>"
+    metric = sentence(curves[0].metric.replace("_", " "))
+    return curve_figure(f"{metric} against time", curves, labels, indices, drawn)
+
+
+def _step_curves(curves: Sequence[StepCurve], systems: Systems, identity: str) -> str:
+    labels = [systems.label(curve.framework, curve.system) for curve in curves]
+    indices = [systems.index(curve.framework, curve.system) for curve in curves]
+    drawn = "".join(
+        step_chart(curves, labels, indices, frame=frame, identity=f"{identity}-{frame.name}")
+        for frame in (WIDE, NARROW)
     )
+    metric = sentence(curves[0].metric.replace("_", " "))
+    return curve_figure(f"{metric} against training steps", curves, labels, indices, drawn)
 
 
 def _segments(section: Section, systems: Systems, tables: SectionTables, identity: str) -> str:

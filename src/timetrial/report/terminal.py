@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
@@ -23,6 +24,7 @@ from timetrial.report.arrange import (
     row_key,
     sections,
 )
+from timetrial.report.table_terminal import print_tables
 from timetrial.report.words import (
     ABSENT,
     HEADLINE_MEASURE,
@@ -41,7 +43,11 @@ _LABEL_MAX = 26  # of the first column, where measures are to stand beside it
 
 
 def render_terminal(findings: Findings, console: Console) -> None:
-    """Print per task a compact table; then the verdicts, then the notes."""
+    """Print per task a compact table; then the verdicts, the notes, the tables of suites."""
+    tables = findings.tables
+    if tables:  # they show what was published
+        ours = [row for row in findings.rows if row.origin != "published"]
+        findings = msgspec.structs.replace(findings, rows=ours)
     systems = name_systems(findings)
     for section in sections(findings):
         _print_section(section, systems, console)
@@ -51,6 +57,9 @@ def render_terminal(findings: Findings, console: Console) -> None:
         _print_quietly(console, f"On every measured system: {systems.shared}.")
     for note in findings.notes:
         _print_quietly(console, f"Note: {plain(note)}")
+    if tables:
+        console.print()
+        print_tables(tables, console)
 
 
 def _print_section(section: Section, systems: Systems, console: Console) -> None:

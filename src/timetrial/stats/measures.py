@@ -6,15 +6,20 @@ off between evaluations. So a time is late by at most one evaluation interval, n
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from timetrial.engine.metrics import metric_value
 from timetrial.spec import Metric, Target
 from timetrial.stats.clocks import CLOCKS, HEADLINE, Clock, elapsed_s
-from timetrial.store import Evaluation, RunRecord
+from timetrial.store import Evaluation, RunRecord, Stretch, attempt_shifts_ns
+
+# Below a hundredth of the time a GPU draws a screen or answers a query; one that trains is at 5 %
+# and more. Ours: no source was found.
+GPU_BUSY_MIN: Final = 0.01
 
 
 class TimeToTarget(NamedTuple):
@@ -76,13 +81,20 @@ def steps_to_target(record: RunRecord, target: Target) -> tuple[int, bool] | Non
     return points[-1].step, False
 
 
-def value_after(record: RunRecord, seconds: float, *, metric: Metric, split: str) -> float | None:
-    """Return the metric at the last evaluation that ended within `seconds` of the headline clock.
+def value_after(
+    record: RunRecord,
+    seconds: float,
+    *,
+    metric: Metric,
+    split: str,
+    clock: Clock = CLOCKS[HEADLINE],
+) -> float | None:
+    """Return the metric at the last evaluation that ended within `seconds` on `clock`.
 
     A run that stopped earlier, at its target, keeps its last value. None: no evaluation by then, or
     the run was given up before then without having reached anything to keep.
     """
-    points = curve(record, metric=metric, split=split)
+    points = curve(record, metric=metric, split=split, clock=clock)
     if not points:
         return None
     if points[-1].time_s < seconds and record.status not in ("reached", "budget"):
@@ -184,6 +196,76 @@ def meter_values(record: RunRecord) -> Mapping[str, float]:
     elif left is not None and left.user_s is not None and left.system_s is not None:
         values = {"cpu": left.user_s + left.system_s, "peak_memory": left.peak_rss_bytes}
     return {name: float(value) for name, value in values.items() if value is not None}
+
+
+class FitUse(NamedTuple):
+    """What the machine did while it trained; None: no sample fell into training, or no counter."""
+
+    gpu_busy: float | None  # mean over time of the GPUs that were busy; 0 where none was
+    gpus_busy: int | None
+    gpus_present: int | None
+    cores_used: float | None  # of the run's processes, mean over time
+
+
+def fit_use(record: RunRecord) -> FitUse:
+    """Return what the last attempt used in the segments compile and train.
+
+    A sample speaks for the time since the one before; what of that lies in training is its weight.
+    A GPU counts as busy from GPU_BUSY_MIN of the time on: NVML sees the kernels of all processes.
+    """
+    log, fit = record.meter_log, _fit_stretches(record)
+    if log is None or not fit:
+        return FitUse(None, None, None, None)
+    shift_s = attempt_shifts_ns(record.launcher).get(fit[0].attempt, 0) / 1e9
+    cores = _Mean()
+    gpus: dict[int, _Mean] = {}
+    for before, sample in itertools.pairwise(log.samples):
+        start, stop = before.t_ns / 1e9 + shift_s, sample.t_ns / 1e9 + shift_s
+        weight = sum(max(0.0, min(stop, s.stop_s) - max(start, s.start_s)) for s in fit)
+        cores.add(sample.cores_used, weight)
+        for gpu in sample.gpus:
+            gpus.setdefault(gpu.index, _Mean()).add(gpu.busy_any_kernel, weight)
+    shares = [mean.value for mean in gpus.values() if mean.value is not None]
+    busy = [share for share in shares if share >= GPU_BUSY_MIN]
+    known = bool(gpus) and len(shares) == len(gpus)
+    return FitUse(
+        gpu_busy=(sum(busy) / len(busy) if busy else 0.0) if known else None,
+        gpus_busy=len(busy) if known else None,
+        gpus_present=len(gpus) or None,
+        cores_used=cores.value,
+    )
+
+
+def _fit_stretches(record: RunRecord) -> list[Stretch]:
+    last_attempt = record.stretches[-1].attempt if record.stretches else 0
+    return [
+        stretch
+        for stretch in record.stretches
+        if stretch.attempt == last_attempt and stretch.name in ("compile", "train")
+    ]
+
+
+class _Mean:
+    """A weighted mean in the making."""
+
+    def __init__(self) -> None:
+        self._sum = self._weights = 0.0
+
+    def add(self, value: float | None, weight: float) -> None:
+        """Add a value; None is no value."""
+        if value is not None:
+            self._sum += value * weight
+            self._weights += weight
+
+    @property
+    def value(self) -> float | None:
+        """The mean; None without any weight."""
+        return self._sum / self._weights if self._weights else None
+
+
+def class_accuracies(confusion: Sequence[Sequence[int]]) -> list[float | None]:
+    """Return the diagonal over the row sums: rows are true classes; None for an empty class."""
+    return [row[place] / sum(row) if sum(row) else None for place, row in enumerate(confusion)]
 
 
 def as_arrays(times: Sequence[TimeToTarget]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Suites: lists of requests that answer one question."""
+"""Suites: lists of requests that answer one question, and the tables they print."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ REGISTRY: Final = Registry(
     "suite",
     group="timetrial.suites",
     built_in={
+        "benchm-dl": "timetrial.suites.benchm_dl:suite",
+        "cloud-check": "timetrial.suites.cloud_check:suite",
+        "mlbench": "timetrial.suites.mlbench:suite",
+        "platform-task": "timetrial.suites.platform_task:suite",
         "quick": "timetrial.suites.quick:suite",
         "quick-digits": "timetrial.suites.quick:digits_suite",
     },
@@ -26,6 +30,8 @@ class Suite(Record, frozen=True, kw_only=True):
     question: str
     requests: tuple[Request, ...]
     seeds: int  # runs of each, where the user does not say
+    light_requests: tuple[Request, ...] = ()  # with --light; none: `requests`, each made light
+    tables: str | None = None  # "module:attribute" of a `tables.TablesOf`; None: it has none
 
 
 def find_suite(name: str) -> Suite:

@@ -1,5 +1,6 @@
 """Networks: any chain of the layers in `timetrial.spec`, trained by SGD on mini-batches.
 
+weights       what a run starts from
 schedules     the learning rate of every step
 batches       order, augmentation and dropout masks: the same random numbers for every framework
 with_torch, with_jax, with_keras
@@ -12,11 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-import numpy as np
-
-from timetrial.engine import seeds
 from timetrial.errors import UsageError
-from timetrial.spec import BatchNorm, Conv2d, Dense, Network, Placed, Sgd, Task, placed, walk
+from timetrial.spec import Network, Placed, Sgd, Task, placed
 
 IMPLEMENTATIONS: Final[Mapping[str, str]] = {
     # framework -> Build; the first is the default
@@ -54,35 +52,6 @@ def rules_of(task: Task) -> Rules:
         )
     chain = placed(task.dataset.input_shape, task.model.layers)
     return Rules(task, chain, task.optimizer, task.batch_size)
-
-
-def initial_variables(task: Task, seed: int) -> dict[str, np.ndarray]:
-    """Return parameters and running statistics in float64, by name ("3.body.0.weight").
-
-    Convolution weights have shape (height, width, channels, filters), dense ones (inputs, units);
-    batch normalisation has scale, shift, mean and variance of shape (channels,).
-    """
-    variables: dict[str, np.ndarray] = {}
-    for path, layer, shape, _, _ in walk(rules_of(task).chain):
-        match layer:
-            case Conv2d(filters=filters, kernel=kernel, init=init, bias=bias):
-                size: tuple[int, ...] = (kernel, kernel, shape[2], filters)
-                variables[f"{path}.weight"] = seeds.initial_weights(seed, path, size, init)
-                if bias:
-                    variables[f"{path}.bias"] = seeds.initial_biases(seed, path, size, init)
-            case Dense(units=units, init=init):
-                size = (shape[0], units)
-                variables[f"{path}.weight"] = seeds.initial_weights(seed, path, size, init)
-                variables[f"{path}.bias"] = seeds.initial_biases(seed, path, size, init)
-            case BatchNorm():
-                channels = shape[-1]
-                variables[f"{path}.scale"] = np.ones(channels)
-                variables[f"{path}.shift"] = np.zeros(channels)
-                variables[f"{path}.mean"] = np.zeros(channels)
-                variables[f"{path}.variance"] = np.ones(channels)
-            case _:
-                continue
-    return variables
 
 
 def is_statistic(name: str) -> bool:

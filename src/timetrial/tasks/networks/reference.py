@@ -27,9 +27,10 @@ from timetrial.spec import (
     Workload,
     placed,
 )
-from timetrial.tasks.networks import decayed, initial_variables, is_statistic, rules_of
+from timetrial.tasks.networks import decayed, is_statistic, rules_of
 from timetrial.tasks.networks.batches import Draws, augmented, draw, position, preprocess
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
+from timetrial.tasks.networks.weights import initial_variables
 
 
 class _Pass:

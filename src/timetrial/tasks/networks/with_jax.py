@@ -41,7 +41,7 @@ from timetrial.spec import (
     SplitName,
     Workload,
 )
-from timetrial.tasks.networks import decayed, initial_variables, is_statistic, rules_of
+from timetrial.tasks.networks import decayed, is_statistic, rules_of
 from timetrial.tasks.networks.batches import (
     Draws,
     augmented,
@@ -50,6 +50,7 @@ from timetrial.tasks.networks.batches import (
     scale_and_offset,
 )
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
+from timetrial.tasks.networks.weights import initial_variables
 
 PREDICT_BATCH: Final = 250  # examples
 

@@ -43,12 +43,12 @@ from timetrial.spec import (
 from timetrial.tasks.networks import (
     Rules,
     decayed,
-    initial_variables,
     is_statistic,
     rules_of,
 )
 from timetrial.tasks.networks.batches import Draws, augmented, draw, position, scale_and_offset
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
+from timetrial.tasks.networks.weights import initial_variables
 
 BACKENDS: Final = ("tensorflow", "jax", "torch")
 PREDICT_BATCH: Final = 250  # examples

@@ -38,7 +38,7 @@ from timetrial.spec import (
     Workload,
     placed,
 )
-from timetrial.tasks.networks import decayed, initial_variables, is_statistic, rules_of
+from timetrial.tasks.networks import decayed, is_statistic, rules_of
 from timetrial.tasks.networks.batches import (
     crop_indices,
     draw,
@@ -47,6 +47,7 @@ from timetrial.tasks.networks.batches import (
     test_masks,
 )
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
+from timetrial.tasks.networks.weights import initial_variables
 
 PREDICT_BATCH: Final = 250  # examples; 1000 took 2.4 times as long (docs/results.md)
 
