@@ -97,12 +97,18 @@ class Norm(layers.Layer):  # type: ignore[misc]
 
     def build(self, shape: Sequence[int]) -> None:
         """Make a number per channel of each kind."""
-        size = (shape[-1],)
-        self.scale = self.add_weight(shape=size, initializer="ones", name="scale")
-        self.shift = self.add_weight(shape=size, initializer="zeros", name="shift")
-        self.mean = self.add_weight(shape=size, initializer="zeros", name="mean", trainable=False)
-        self.variance = self.add_weight(
-            shape=size, initializer="ones", name="variance", trainable=False
+        self.scale = self._numbers("scale", shape, "ones", learned=True)
+        self.shift = self._numbers("shift", shape, "zeros", learned=True)
+        self.mean = self._numbers("mean", shape, "zeros", learned=False)
+        self.variance = self._numbers("variance", shape, "ones", learned=False)
+
+    def _numbers(self, name: str, shape: Sequence[int], initial: str, *, learned: bool) -> Any:
+        return self.add_weight(
+            shape=(shape[-1],),
+            initializer=initial,
+            name=name,
+            trainable=learned,
+            autocast=False,  # else mixed_bfloat16 rounds them whenever they are read
         )
 
     def call(self, x: Any, training: bool | None = None) -> Any:
