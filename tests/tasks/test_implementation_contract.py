@@ -1,7 +1,9 @@
-"""Every implementation of every task, in each of its precisions, keeps the contract.
+"""Every implementation of every kind of task, in each of its precisions, keeps the contract.
 
-JAX compiles each network anew, for seconds: it does the small tasks and the one that has every kind
-of layer. Keras needs a process for each backend: test_networks_in_keras.py.
+The CIFAR tasks are one implementation with other layers: the one that has every kind of layer and
+the first of the family stand for them. JAX compiles each network anew, for seconds: it does the
+small tasks and the one with every layer. Keras needs a process for each backend:
+test_networks_in_keras.py.
 """
 
 from __future__ import annotations
@@ -18,21 +20,26 @@ from timetrial.spec import Build, Workload
 from timetrial.testing import fakes
 from timetrial.testing.contracts import ImplementationCase, ImplementationContract
 
-JAX, KERAS = (f"timetrial.tasks.networks.with_{name}:build" for name in ("jax", "keras"))
+JAX, KERAS, TORCH = (
+    f"timetrial.tasks.networks.with_{name}:build" for name in ("jax", "keras", "torch")
+)
 JAX_TASKS = ("digits-cnn", "mnist-cnn")
 CASES = [
     (name, path, precision)
     for name in TASKS.names()
     for path in find_task(name).implementations.values()
     for precision in find_task(name).precisions
-    if path != KERAS and (path != JAX or name in JAX_TASKS)
+    if not name.startswith(("cifar10", "imagenet"))
+    and path != KERAS
+    and (path != JAX or name in JAX_TASKS)
 ]
 CASES += [
     ("digits-cnn", "timetrial.tasks.networks.reference:build", "float64"),
     (fakes.TASK.name, "timetrial.testing.fakes:build", "float64"),
     (every_layer().name, JAX, "float32"),
     (every_layer().name, JAX, "bfloat16"),
-    (every_layer().name, "timetrial.tasks.networks.with_torch:build", "bfloat16"),
+    *((every_layer().name, TORCH, precision) for precision in every_layer().precisions),
+    ("cifar10-resnet20-v1-2020", TORCH, "float32"),  # its schedule looks at evaluations
 ]
 OWN = {fakes.TASK.name: fakes.TASK, every_layer().name: every_layer()}
 

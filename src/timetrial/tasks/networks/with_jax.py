@@ -21,7 +21,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import numpy as jnp
 
 from timetrial.engine import checkpoint
-from timetrial.errors import UsageError
+from timetrial.frameworks.jax import find_device
 from timetrial.spec import (
     BatchNorm,
     Conv2d,
@@ -327,7 +327,7 @@ class JaxNetwork:
         self._rules = rules_of(work.task)
         self._seed = work.seed
         self._lap = lap
-        self._device = _device(work.device)
+        self._device = find_device(work.device)
         kind = np.dtype("float64" if work.precision == "float64" else "float32")
         self._dtype = kind
         assert hasattr(work.task.model, "layers")
@@ -466,22 +466,6 @@ def _allow(precision: Precision) -> None:
     """Let JAX compute in float64 where the run asks for it: as shipped it makes float32 of it."""
     if precision == "float64":
         jax.config.update("jax_enable_x64", True)
-
-
-def _device(name: str) -> jax.Device:
-    """Return the device called cpu, cuda, cuda:1 and so on.
-
-    Raises:
-        UsageError: JAX does not see it here.
-    """
-    kind, _, number = name.partition(":")
-    try:
-        return jax.devices(kind)[int(number or 0)]
-    except (RuntimeError, IndexError, ValueError) as error:
-        raise UsageError(
-            f"--device {name} is not to be had: this JAX ({jax.__version__}) sees "
-            f"{', '.join(str(device) for device in jax.devices())} here."
-        ) from error
 
 
 def _name(path: Sequence[str]) -> str:
