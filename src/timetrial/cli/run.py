@@ -25,7 +25,9 @@ def run(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="WHAT", help="Tasks, suites or grid files (.toml). Nothing named: suite quick."
+            metavar="WHAT",
+            help="Tasks, suites, grid files (.toml) or task files of your own (.toml, .py). "
+            "Nothing named: suite quick.",
         ),
     ] = None,
     framework: Annotated[
