@@ -29,7 +29,7 @@ TASK = Task(
     version=1,
     title="Tumours told apart by 30 measurements, two hidden layers",
     dataset=USE,
-    model=mlp(classes=DATA.classes),
+    model=mlp(USE),
     loss="cross_entropy",
     optimizer=Sgd(
         learning_rate=0.1,

@@ -429,8 +429,12 @@ def _check_harder(easier: Target, harder: Target, where: str) -> None:
 
 def _network(given: str | list[Table] | None, use: DatasetUse, where: str) -> Network:
     images = len(use.input_shape) == 3
+    if given == []:
+        raise UsageError(
+            f"{where}: network = [] has no layers. Allowed: a name, or a layer and more."
+        )
     if given is None or isinstance(given, str):
-        network = ready_network(given or ("small-cnn" if images else "mlp"), use.classes)
+        network = ready_network(given or ("small-cnn" if images else "mlp"), use)
     else:
         layers = [
             _layer(table, f"{where}, layer {at}", use.classes if at == len(given) - 1 else None)
@@ -499,6 +503,8 @@ def check_chain(
             need = "images (height, width, channels)" if images else "a row of numbers"
             step = "Put it before flatten" if images else "Put a flatten layer before it"
             raise UsageError(f"{place} gets {_shape(shape)} and needs {need}. {step}.")
+        if isinstance(layer, Flatten) and len(shape) == 1:
+            raise UsageError(f"{place} gets {_shape(shape)}, a row of numbers. Leave it out.")
         if isinstance(layer, Residual):
             for way in ("body", "shortcut"):
                 check_chain(shape, getattr(layer, way), f"{place}, {way}")

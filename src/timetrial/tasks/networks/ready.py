@@ -1,4 +1,4 @@
-"""Networks that a task of one's own can ask for by name; `classes` outputs each."""
+"""Networks that a task of one's own can ask for by name, each with an output a class."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 from timetrial.errors import UnknownNameError
-from timetrial.spec import Conv2d, Dense, Flatten, MaxPool2d, Network
+from timetrial.spec import Conv2d, DatasetUse, Dense, Flatten, MaxPool2d, Network
 from timetrial.tasks import cifar10_resnet, cifar10_resnet18
 
 
-def small_cnn(classes: int) -> Network:
+def small_cnn(use: DatasetUse) -> Network:
     """Return digits-cnn's network: two convolutions, one pooling, for images of 8 to some 64."""
     first = Conv2d(filters=16, kernel=3, padding=1, activation="relu", init="he_normal")
     return Network(
@@ -22,40 +22,44 @@ def small_cnn(classes: int) -> Network:
             MaxPool2d(size=2),
             Flatten(),
             Dense(units=64, activation="relu", init="he_normal"),
-            _scores(classes),
+            _scores(use),
         )
     )
 
 
-def mlp(classes: int) -> Network:
-    """Return two hidden layers of 64 units; images are flattened."""
+def mlp(use: DatasetUse) -> Network:
+    """Return two hidden layers of 64 units; images are flattened first."""
     hidden = Dense(units=64, activation="relu", init="he_normal")
-    return Network(layers=(Flatten(), hidden, hidden, _scores(classes)))
+    return Network(layers=(*_flat(use), hidden, hidden, _scores(use)))
 
 
-def linear(classes: int) -> Network:
+def linear(use: DatasetUse) -> Network:
     """Return softmax regression: one layer."""
-    return Network(layers=(Flatten(), _scores(classes)))
+    return Network(layers=(*_flat(use), _scores(use)))
 
 
-def _scores(classes: int) -> Dense:
-    return Dense(units=classes, activation="linear", init="glorot_uniform")
+def _flat(use: DatasetUse) -> tuple[Flatten, ...]:
+    return (Flatten(),) if len(use.input_shape) > 1 else ()
 
 
-def _resnet(depth: int, version: int) -> Callable[[int], Network]:
-    return lambda classes: _with_head(cifar10_resnet.network(depth, version), classes)
+def _scores(use: DatasetUse) -> Dense:
+    return Dense(units=use.classes, activation="linear", init="glorot_uniform")
 
 
-def _resnet18(classes: int) -> Network:
-    return _with_head(cifar10_resnet18.network(), classes)
+def _resnet(depth: int, version: int) -> Callable[[DatasetUse], Network]:
+    return lambda use: _with_head(cifar10_resnet.network(depth, version), use)
 
 
-def _with_head(network: Network, classes: int) -> Network:
-    head = Dense(units=classes, activation="linear", init="uniform_fan_in")
+def _resnet18(use: DatasetUse) -> Network:
+    return _with_head(cifar10_resnet18.network(), use)
+
+
+def _with_head(network: Network, use: DatasetUse) -> Network:
+    head = Dense(units=use.classes, activation="linear", init="uniform_fan_in")
     return Network(layers=(*network.layers[:-1], head))
 
 
-NETWORKS: Final[Mapping[str, Callable[[int], Network]]] = {
+NETWORKS: Final[Mapping[str, Callable[[DatasetUse], Network]]] = {
     "linear": linear,
     "mlp": mlp,
     "resnet18": _resnet18,  # torchvision's layout, for images of 64 and more
@@ -68,7 +72,7 @@ NETWORKS: Final[Mapping[str, Callable[[int], Network]]] = {
 }
 
 
-def ready_network(name: str, classes: int) -> Network:
+def ready_network(name: str, use: DatasetUse) -> Network:
     """Return the network called `name`.
 
     Raises:
@@ -76,4 +80,4 @@ def ready_network(name: str, classes: int) -> Network:
     """
     if name not in NETWORKS:
         raise UnknownNameError("network", name, NETWORKS)
-    return NETWORKS[name](classes)
+    return NETWORKS[name](use)
