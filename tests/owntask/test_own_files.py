@@ -96,7 +96,7 @@ def test_show_prints_every_default_of_a_file_that_says_little(
     assert (seen.code, seen.err) == (0, "")
     for said in (
         "# little",
-        "1,149 train, 288 validation, cut from train with seed 0, 360 test, cut with seed 0",
+        "1,150 train, 287 validation, cut from train with seed 0, 360 test, cut with seed 0",
         "8 × 8 × 1, divided by 255, mean (",
         "learning rate 0.05, momentum 0.9, Nesterov (PyTorch's form), weight decay 0.0001",
         "a mini-batch of 64; the last of an epoch may be smaller",

@@ -2,6 +2,8 @@
 
 Whoever asks gets the whole task and the description of its data; the plan made of them holds
 everything, so that a run is resumed, verified and reported with the file gone.
+
+tables reads TOML strictly, rules makes [task] into a task, layers its network.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from timetrial.datasets.prepare import prepare
 from timetrial.datasets.sources import search_path
 from timetrial.errors import TimetrialError, UsageError
 from timetrial.gridfile import TASK_FILES
-from timetrial.ownrules import DataTable, OwnRules, convert, task_of, with_notes
+from timetrial.owntask.rules import DataTable, OwnRules, task_of, with_notes
+from timetrial.owntask.tables import convert
 from timetrial.spec import DatasetUse, Split, SplitName, Task
 
 _NAME: Final = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")

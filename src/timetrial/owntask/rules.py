@@ -7,9 +7,8 @@ What a user leaves out is resolved here, once, into the same `Task` as a built-i
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Final, Literal, TypeAlias, TypeVar, cast
+from typing import Annotated, Final, Literal, cast
 
 import msgspec
 import numpy as np
@@ -17,26 +16,17 @@ import numpy as np
 from timetrial.datasets.info import DatasetInfo
 from timetrial.datasets.load import use_of
 from timetrial.errors import UnknownNameError, UsageError
+from timetrial.owntask.layers import network_of
+from timetrial.owntask.tables import Table, convert, tagged
 from timetrial.spec import (
-    BatchNorm,
-    Conv2d,
     CropFlip,
     DatasetUse,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
     InverseTimeDecay,
-    Layer,
-    MaxPool2d,
     Metric,
     Milestones,
-    Network,
     OneCycle,
     PlateauHalving,
     Record,
-    Relu,
-    Residual,
     Schedule,
     Sgd,
     Source,
@@ -45,13 +35,9 @@ from timetrial.spec import (
     SplitRule,
     Target,
     Task,
-    placed,
 )
 from timetrial.tasks.networks import IMPLEMENTATIONS
-from timetrial.tasks.networks.ready import ready_network
 
-T = TypeVar("T")
-Table: TypeAlias = dict[str, object]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -139,43 +125,7 @@ class TargetTable(Record, frozen=True, kw_only=True):
     metric: Metric = "accuracy"
 
 
-LAYERS: Final = (
-    Conv2d, BatchNorm, Relu, MaxPool2d, GlobalAveragePool, Dropout, Flatten, Dense, Residual,
-)  # fmt: skip
 SCHEDULES: Final = (InverseTimeDecay, OneCycle, Milestones, PlateauHalving)
-LAYER_DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
-    "conv2d": {"kernel": 3, "activation": "relu", "init": "he_normal"},  # padding: kernel // 2
-    "batch_norm": {"epsilon": 1e-5, "momentum": 0.1},
-    "max_pool2d": {"size": 2},
-    "dense": {"activation": "relu", "init": "he_normal"},
-    "residual": {"shortcut": [], "activation": "relu"},
-}
-
-
-def convert(table: object, kind: type[T], where: str) -> T:
-    """Return a table as the record `kind`.
-
-    Raises:
-        UnknownNameError: An unknown key; names the known ones.
-        UsageError: A value of the wrong kind, or a key that is missing; names key and value.
-    """
-    if not isinstance(table, dict):
-        raise UsageError(f"{where} is {table!r}. Allowed: a table of keys and values.")
-    fields = kind.__struct_fields__  # type: ignore[attr-defined]
-    tagged = ("type",) if kind in (*LAYERS, *SCHEDULES) else ()
-    for key in table:
-        if key not in (*fields, *tagged):
-            raise UnknownNameError(f"key in {where}", key, [*fields, *tagged])
-    try:
-        return msgspec.convert(table, kind)
-    except msgspec.ValidationError as error:
-        said, _, path = str(error).partition(" - at `$")
-        key = re.sub(r"[.`]", " ", path).split(" ")[1] if path else ""
-        key = key.partition("[")[0]
-        seen = f"{key} = {table[key]!r} is not possible. " if key in table else ""
-        raise UsageError(
-            f"{where}: {seen}{said}. Correct it; docs/add-a-task.md lists the keys."
-        ) from error
 
 
 def task_of(
@@ -224,7 +174,7 @@ def task_of(
             version=rules.version,
             title=rules.title or f"A task of one's own: {info.title}",
             dataset=use,
-            model=_network(rules.network, use, f"{where} [task.network]"),
+            model=network_of(rules.network, use, f"{where} [task.network]"),
             loss="cross_entropy",
             optimizer=_optimizer(rules.optimizer, steps_max, f"{where} [task.optimizer]"),
             step="mini-batch",
@@ -371,7 +321,7 @@ def _optimizer(table: Table, steps_max: int, where: str) -> Sgd:
             )
         case dict() as parts:
             kinds = cast(Sequence[type[Schedule]], SCHEDULES)
-            schedule = _tagged(parts, kinds, f"schedule in {where}")
+            schedule = tagged(parts, kinds, f"schedule in {where}")
     return Sgd(
         learning_rate=rules.learning_rate,
         momentum=rules.momentum,
@@ -422,102 +372,3 @@ def _check_harder(easier: Target, harder: Target, where: str) -> None:
         raise UsageError(
             f"{where}: {easier} stands before {harder}. Allowed: one metric, the easiest first."
         )
-
-
-# --- the network ---------------------------------------------------------------------------------
-
-
-def _network(given: str | list[Table] | None, use: DatasetUse, where: str) -> Network:
-    images = len(use.input_shape) == 3
-    if given == []:
-        raise UsageError(
-            f"{where}: network = [] has no layers. Allowed: a name, or a layer and more."
-        )
-    if given is None or isinstance(given, str):
-        network = ready_network(given or ("small-cnn" if images else "mlp"), use)
-    else:
-        layers = [
-            _layer(table, f"{where}, layer {at}", use.classes if at == len(given) - 1 else None)
-            for at, table in enumerate(given)
-        ]
-        network = Network(layers=tuple(layers))
-    end = check_chain(use.input_shape, network.layers, where)
-    if end != (use.classes,):
-        raise UsageError(
-            f"{where}: the last layer gives {_shape(end)}. Allowed: {use.classes}, a score a class "
-            f"of {use.name}. End in a dense layer without units."
-        )
-    return network
-
-
-def _layer(table: Table, where: str, scores: int | None) -> Layer:
-    """Return a layer with its defaults; `scores` is the number of classes for the last one."""
-    defaults: dict[str, object] = dict(LAYER_DEFAULTS.get(str(table.get("type")), {}))
-    if table.get("type") == "conv2d":
-        kernel = table.get("kernel", defaults["kernel"])
-        defaults["padding"] = kernel // 2 if isinstance(kernel, int) else 0
-    if table.get("type") == "dense" and scores is not None:
-        defaults = {"units": scores, "activation": "linear", "init": "glorot_uniform"}
-    whole = {**defaults, **table}
-    for way in ("body", "shortcut"):
-        inner = whole.get(way)
-        if table.get("type") == "residual" and isinstance(inner, list):
-            whole[way] = [
-                msgspec.to_builtins(_layer(part, f"{where}, {way} {at}", None))
-                for at, part in enumerate(inner)
-            ]
-    return _tagged(whole, cast(Sequence[type[Layer]], LAYERS), where)
-
-
-def _tagged(table: Table, kinds: Sequence[type[T]], where: str) -> T:
-    """Return the table as the record whose tag is its `type`."""
-    tags = {str(kind.__struct_config__.tag): kind for kind in kinds}  # type: ignore[attr-defined]
-    tag = table.get("type")
-    if tag is None:
-        raise UsageError(f"{where} has no type. Allowed: {', '.join(sorted(tags))}.")
-    if tag not in tags:
-        raise UnknownNameError(f"type of {where}", str(tag), tags)
-    return convert(table, tags[str(tag)], where)
-
-
-def check_chain(
-    input_shape: tuple[int, ...], layers: Sequence[Layer], where: str
-) -> tuple[int, ...]:
-    """Return the shape behind the layers, each checked to fit the one before it.
-
-    Raises:
-        UsageError: A layer does not fit, or has a number that no layer can have.
-    """
-    shape = input_shape
-    for at, layer in enumerate(layers):
-        tag = str(layer.__struct_config__.tag)
-        place = f"{where}, layer {at} ({tag})"
-        for field in layer.__struct_fields__:
-            value = getattr(layer, field)
-            if type(value) is int and value < (0 if field == "padding" else 1):
-                raise UsageError(f"{place}: {field} = {value} is not possible. Allowed: 1 and more")
-        if isinstance(layer, Dropout) and not 0 <= layer.rate < 1:
-            raise UsageError(f"{place}: rate = {layer.rate:g}. Allowed: 0 to below 1.")
-        images = isinstance(layer, Conv2d | MaxPool2d | GlobalAveragePool)
-        if len(shape) != (3 if images else 1) and (images or isinstance(layer, Dense)):
-            need = "images (height, width, channels)" if images else "a row of numbers"
-            step = "Put it before flatten" if images else "Put a flatten layer before it"
-            raise UsageError(f"{place} gets {_shape(shape)} and needs {need}. {step}.")
-        if isinstance(layer, Flatten) and len(shape) == 1:
-            raise UsageError(f"{place} gets {_shape(shape)}, a row of numbers. Leave it out.")
-        if isinstance(layer, Residual):
-            for way in ("body", "shortcut"):
-                check_chain(shape, getattr(layer, way), f"{place}, {way}")
-        before = shape
-        (row,) = placed(shape, [layer])
-        shape = row.output_shape
-        if min(shape) < 1:
-            raise UsageError(
-                f"{place} leaves nothing of {_shape(before)}. Use fewer or smaller such layers, "
-                "or padding."
-            )
-    return shape
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
