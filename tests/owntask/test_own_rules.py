@@ -13,8 +13,8 @@ from timetrial.datasets.load import load_splits
 from timetrial.datasets.prepare import prepare
 from timetrial.datasets.sources import search_path
 from timetrial.errors import DataError, UnknownNameError, UsageError
-from timetrial.owntask.layers import check_chain
 from timetrial.owntask import Found, find_task_or_file
+from timetrial.owntask.layers import check_chain
 from timetrial.spec import DatasetUse, SplitRule, Task
 from timetrial.tasks.networks.ready import NETWORKS, ready_network
 
