@@ -13,6 +13,7 @@ import hypothesis
 import msgspec
 import pytest
 from command_line import ONE_CORE, ROOT, Outcome, Ran, run_side_by_side, run_timetrial
+from own_data import copy_examples
 
 from timetrial.cli import main
 
@@ -106,6 +107,12 @@ def digits(first_runs: dict[str, Ran]) -> Ran:
 def logreg(first_runs: dict[str, Ran]) -> Ran:
     """The default number of runs of breast-cancer-logreg."""
     return first_runs["breast-cancer-logreg"]
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds examples/ and the data they learn, as made by their own command."""
+    return copy_examples(tmp_path_factory.mktemp("with examples"))
 
 
 @pytest.fixture(scope="session")

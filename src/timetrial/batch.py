@@ -13,9 +13,10 @@ from typing import Final, Protocol, cast
 import msgspec
 
 import timetrial
-from timetrial import findings, frameworks, machine, plan, references, store, suites
+from timetrial import findings, frameworks, machine, owntask, plan, references, store, suites
 from timetrial.datasets import get as find_dataset
 from timetrial.datasets import sources
+from timetrial.datasets.info import DatasetInfo
 from timetrial.datasets.prepare import prepare
 from timetrial.engine.events import WorkerEvent
 from timetrial.errors import UnknownNameError, UsageError
@@ -82,6 +83,7 @@ class Batch:
         self._asked: list[tuple[Request, RunDir]] = []
         self._machine: MachineRecord | None = None
         self._files: dict[str, sources.Located] = {}
+        self._tasks: dict[str, owntask.Found] = {}
         self._begun = 0
         self._total: int | None = 0
 
@@ -147,7 +149,8 @@ class Batch:
         Raises:
             UsageError and its kind: Something asked for is not possible.
         """
-        task = plan.find_task(request.task)
+        found = self._find(request.task)
+        task = found.task
         plan.check_request(task, request)
         task = plan.variant_of(task, dataset=request.dataset, eval_split=request.eval_split)
         if request.script:
@@ -161,7 +164,7 @@ class Batch:
             LAUNCHERS.get(request.launcher)
         task, rhythm = plan.apply_settings(task, request)
         cpus, cores = plan.restrict_cpus(request.cores)
-        located = self._locate(task.dataset.name)
+        located = self._locate(found.info or find_dataset(task.dataset.name))
         draft = Plan(
             format=plan.FORMAT,
             run=run_name,
@@ -200,15 +203,24 @@ class Batch:
         )
         return command.complete(draft, request, Path.cwd()) if request.script else draft
 
-    def _locate(self, dataset: str) -> sources.Located:
-        if dataset not in self._files:
-            self._files[dataset] = prepare(
-                find_dataset(dataset),
+    def _find(self, name: str) -> owntask.Found:
+        """Return a task, a file's as it was when first asked for: one batch, one set of rules."""
+        if name not in self._tasks:
+            self._tasks[name] = owntask.find_task_or_file(
+                name, os.environ, fetch=True, progress=self._watcher.data
+            )
+        return self._tasks[name]
+
+    def _locate(self, dataset: DatasetInfo) -> sources.Located:
+        key = f"{dataset.name} {dataset.content_sha256}"
+        if key not in self._files:
+            self._files[key] = prepare(
+                dataset,
                 sources.search_path(os.environ),
                 fetch=True,
                 progress=self._watcher.data,
             )
-        return self._files[dataset]
+        return self._files[key]
 
     def _create(self, draft: Plan) -> RunDir:
         light = "-light" if draft.light else ""
@@ -302,7 +314,7 @@ def expand(
     """Return the requests that names, files and options amount to, with a file's seeds and store.
 
     Raises:
-        UnknownNameError: A name is neither a task, a suite nor a TOML file; an unknown option.
+        UnknownNameError: A name is neither a task, a suite nor a file; an unknown option.
     """
     for field in choices:
         if field not in OPTIONS:
@@ -331,6 +343,8 @@ def expand(
         if str(name).endswith(".toml"):
             file = read_grid(Path(name))
             bases, seeds, place = file.requests, file.seeds or seeds, file.store or place
+        elif str(name).endswith(".py"):
+            bases = (Request(task=str(name)),)
         else:
             bases = named_requests(str(name), light=choices.get("light") is True)
         combinations = plan.grid(lists)
@@ -340,7 +354,7 @@ def expand(
             for combination in combinations
         ]
     if not requests:
-        raise UsageError("Nothing to run was named. Name tasks, suites or grid files (.toml).")
+        raise UsageError("Nothing to run was named. Name tasks, suites or files (.toml, .py).")
     for request in requests:
         _check_kinds(request)
     return _unique(requests), seeds, place

@@ -7,6 +7,9 @@ seeds = 3                 # a number, or a list of seeds
 task = ["digits-cnn", "mnist-cnn"]
 cores = [1, 2]
 set = { checkpoint_every_s = 0 }
+
+A file with a table [task] is a task of one's own (owntask): [[run]] may then be left out, and one
+that names no task means this one. `task` may name other such files, .toml or .py.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ KEYS: Final = {
     "region": ("region", str),
     "image": ("image", str),
 }
-TOP: Final = ("run", "seeds", "store")
+TOP: Final = ("run", "seeds", "store", "task")
+TASK_FILES: Final = (".toml", ".py")
 
 
 class GridFile(NamedTuple):
@@ -66,7 +70,13 @@ def read_grid(path: Path) -> GridFile:
     for key in content:
         if key not in TOP:
             raise UnknownNameError(f"key in {path}", key, TOP)
-    tables = content.get("run")
+    own = content.get("task")
+    if own is not None and not isinstance(own, dict):
+        raise UsageError(
+            f"{path}: task = {own!r} stands outside of a [[run]]. Write [[run]] above it; a task "
+            "of your own is a table [task]."
+        )
+    tables = content.get("run", [{}] if own is not None else None)
     if (
         not isinstance(tables, list)
         or not tables
@@ -83,7 +93,7 @@ def read_grid(path: Path) -> GridFile:
     if store is not None and not isinstance(store, str):
         raise UsageError(f"{path}: store = {store!r} is not possible. Allowed: a folder's name.")
     return GridFile(
-        requests=[request for table in tables for request in _requests(path, table)],
+        requests=[request for table in tables for request in _requests(path, table, own)],
         seeds=seeds,
         store=path.parent / store if store is not None else None,
     )
@@ -102,7 +112,7 @@ def _is_seeds(value: object) -> bool:
     )
 
 
-def _requests(path: Path, table: dict[str, object]) -> list[Request]:
+def _requests(path: Path, table: dict[str, object], own: dict[str, object] | None) -> list[Request]:
     choices: dict[str, list[object]] = {}
     settings: dict[str, str | int | float | bool] = {}
     for key, value in table.items():
@@ -121,9 +131,18 @@ def _requests(path: Path, table: dict[str, object]) -> list[Request]:
             choices[field] = [_convert(path, key, kind, single) for single in values]
         else:
             raise UnknownNameError(f"key in [[run]] of {path}", key, [*KEYS, "set"])
-    if not choices.get("task"):
+    if own is not None:
+        choices = {"task": [str(path)], **choices}
+    choices["task"] = [_beside(path, task) for task in choices.get("task", [])]
+    if not choices["task"]:
         raise UsageError(f'{path}: a [[run]] names no task. Add: task = "digits-cnn".')
     return [Request(**values, settings=settings) for values in grid(choices)]  # type: ignore[arg-type]
+
+
+def _beside(path: Path, task: object) -> object:
+    """Return the name of a task, or the path of a task file, which lies beside the grid's."""
+    named = isinstance(task, str) and task.endswith(TASK_FILES) and task != str(path)
+    return str(path.parent / str(task)) if named else task
 
 
 def _convert(path: Path, key: str, kind: object, value: object) -> object:

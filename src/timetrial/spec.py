@@ -75,6 +75,7 @@ class DatasetUse(Record, frozen=True, kw_only=True, omit_defaults=True):
     divide_by: float
     mean: tuple[float, ...] = ()  # a number per channel; empty: nothing is subtracted
     std: tuple[float, ...] = ()  # inputs become (inputs / divide_by - mean) / std
+    content_sha256: str | None = None  # of a user's own data; None: the registered name fixes them
 
 
 class CropFlip(Record, frozen=True, kw_only=True, tag="crop_flip"):

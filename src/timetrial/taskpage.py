@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -31,6 +32,8 @@ from timetrial.spec import (
     placed,
     walk,
 )
+
+MEANS_SHOWN: Final = 4  # of a table's columns there may be hundreds
 
 
 def task_facts(task: Task) -> Mapping[str, object]:
@@ -91,11 +94,16 @@ def _splits(task: Task) -> str:
     parts = [f"{use.train_count:,} train"]
     if use.validation_count:
         parts.append(f"{use.validation_count:,} validation, cut from train with seed {rule.seed}")
+    if use.content_sha256:
+        test += f"; content `{use.content_sha256[:16]}`"
     return ", ".join([*parts, f"{use.test_count:,} test, {test}"])
 
 
 def _preprocessing(use: DatasetUse) -> str:
     text = f"divided by {use.divide_by:g}"
+    if len(use.mean or use.std) > MEANS_SHOWN:
+        count = len(use.mean or use.std)
+        return f"{text}, then by {count} means and standard deviations, one a column (--json)"
     if use.mean or use.std:
         mean, std = (", ".join(f"{value:g}" for value in part) for part in (use.mean, use.std))
         text += f", mean ({mean}) subtracted, divided by std ({std})"

@@ -127,10 +127,10 @@ def test_every_command_line_names_a_verb_and_options_that_exist(written: Written
 def test_quick_commands_do_what_they_say(
     written: Written,
     call: Callable[..., Outcome],
-    tmp_path: Path,
+    examples: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(examples)
 
     seen = call(*shlex.split(written.text)[1:])
 
@@ -149,9 +149,12 @@ def test_quick_commands_do_what_they_say(
     ids=name,
 )
 def test_runs_in_the_docs_can_be_planned(
-    written: Written, call: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+    written: Written,
+    call: Callable[..., Outcome],
+    examples: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(examples)
 
     _, verb, *words = shlex.split(written.text)
 

@@ -35,6 +35,7 @@ ORDER = (
     ("interop platforms", "other people's formats and places"),
     ("report", "rows become pages; computes nothing"),
     ("suites gridfile", "lists of requests"),
+    ("owntask", "a user's own file becomes a task"),
     ("batch results api", "what cli, notebooks, tune and serve call"),
     ("taskpage tune serve", "built on the whole"),
     ("cli", "a module per verb"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def parity(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="The task to prove.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The task to prove, or a task file.")],
     framework: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Frameworks, with commas. Default: all installed."),
@@ -42,13 +43,14 @@ def parity(
     """
     from rich.console import Console
 
+    from timetrial.owntask import find_task_or_file
     from timetrial.parity.proof import prove
     from timetrial.parity.scale import Scale
-    from timetrial.plan import find_task, restrict_cpus
+    from timetrial.plan import restrict_cpus
 
     with Console(stderr=True).status("starting") as status:
         proof = prove(
-            find_task(task),
+            find_task_or_file(task, os.environ, fetch=False).task,
             options.comma_list(framework) or (),
             device=device,
             threads=restrict_cpus(cores)[1],

@@ -26,8 +26,8 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="WHAT",
-            help="Tasks, suites or grid files (.toml). Nothing named: suite quick. With --task: "
-            "a script or command of one's own, its options after --.",
+            help="Tasks, suites, grid files (.toml), task files of your own (.toml, .py). Nothing "
+            "named: suite quick. With --task: a script or command, its options after --.",
         ),
     ] = None,
     framework: Annotated[

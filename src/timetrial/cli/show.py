@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,10 @@ from timetrial.cli import options
 
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A task, a suite, or a run directory.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="A task, a task file (.toml, .py), a suite, or a run directory."
+        ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     markdown: Annotated[
@@ -20,7 +24,7 @@ def show(
     ] = False,
 ) -> None:
     """Show the rules of a task, what a suite runs, or what a run left."""
-    from timetrial import plan, suites
+    from timetrial import owntask, plan, suites
     from timetrial.errors import UnknownNameError
     from timetrial.taskpage import render_task, task_facts
 
@@ -30,10 +34,10 @@ def show(
     if name in suites.REGISTRY.names():
         _show_suite(name, json=json)
         return
-    if name not in plan.TASKS.names():
+    if not owntask.is_file_name(name) and name not in plan.TASKS.names():
         known = [*plan.TASKS.names(), *suites.REGISTRY.names()]
         raise UnknownNameError("task, suite or run directory", name, known)
-    task = plan.find_task(name)
+    task = owntask.find_task_or_file(name, os.environ, fetch=False).task
     if json:
         options.echo_json(task_facts(task))
     elif markdown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -90,6 +91,16 @@ class DatasetInfo(Record, frozen=True, kw_only=True):
     def file_sets(self) -> tuple[tuple[DataFile, ...], ...]:
         """The sets of files, each of which is the whole data set."""
         return (self.files, *self.alternatives)
+
+    @property
+    def content_sha256(self) -> str:
+        """The SHA-256 of what decides every value read: all content, the reader and its options.
+
+        Not of the name, nor of where the files lie.
+        """
+        files = [(file.kind, file.text, file.sha256) for file in self.files]
+        decisive = (files, self.reader, self.reader_options)
+        return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
     @property
     def classes(self) -> int:

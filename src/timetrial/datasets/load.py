@@ -36,6 +36,11 @@ def load_splits(use: DatasetUse, files: Mapping[str, str]) -> dict[SplitName, Sp
     else:
         info = datasets.get(use.name)
         examples = read_examples(info, files)
+    if use.content_sha256 not in (None, info.content_sha256):
+        raise DataError(
+            f"The data set {use.name!r} has the content {info.content_sha256}; the task's rules "
+            f"say {use.content_sha256}. Next step: make the plan again."
+        )
     _check_shape(info, use, examples)
     rule = use.split
     rows = np.arange(len(examples.labels))

@@ -53,6 +53,8 @@ def time_row(group: Group, target: Target, clock_name: str) -> Row:
     notes = [] if times is None else list(censoring_notes(times))
     if not group.task.stops_at_target and not group.runs[-1].plan.script:
         notes.append("no validation split: the run stops on nothing, the target is read on test")
+    elif group.task.eval_split == "test":
+        notes.append("it stops on test: the time is one of hindsight")
     return make_row(
         group,
         measure="time_to_target",

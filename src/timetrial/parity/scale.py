@@ -126,9 +126,19 @@ def made_up_splits(task: Task) -> Mapping[SplitName, Split]:
     for name, count in counts.items():
         labels = rng.permutation(np.arange(count) % use.classes).astype(np.int64)
         noise = rng.integers(0, 56, size=(count, *use.input_shape))
-        kind = np.uint8 if len(use.input_shape) == 3 else np.float64
-        splits[name] = Split(name, (patterns[labels] + noise).astype(kind), labels)
+        values = patterns[labels] + noise
+        if len(use.input_shape) == 3:
+            splits[name] = Split(name, values.astype(np.uint8), labels)
+        else:
+            splits[name] = Split(name, _as_stored(task, (values - 128) / 64), labels)
     return splits
+
+
+def _as_stored(task: Task, inputs: np.ndarray) -> np.ndarray:
+    """Return the numbers of a table that preprocessing makes `inputs`: its columns differ much."""
+    use = task.dataset
+    scaled: np.ndarray = inputs * np.asarray(use.std or 1.0) + np.asarray(use.mean or 0.0)
+    return scaled * use.divide_by
 
 
 # --- twins ---------------------------------------------------------------------------------------
