@@ -35,7 +35,7 @@ ORDER = (
     ("report", "rows become pages; computes nothing"),
     ("suites gridfile", "lists of requests"),
     ("batch results api", "what cli, notebooks, tune and serve call"),
-    ("taskpage tune serve", "built on the whole"),
+    ("taskpage firstrun tune serve", "built on the whole"),
     ("cli", "a module per verb"),
     ("__main__ testing", "python -m timetrial; fakes and contract tests for outsiders"),
 )

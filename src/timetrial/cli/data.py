@@ -36,6 +36,10 @@ def fetch(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME", help="Data sets. Default: all.")
     ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="Those that a task, suite or grid file (.toml) needs."),
+    ] = None,
 ) -> None:
     """Fetch data sets into the cache, every file's checksum compared.
 
@@ -49,7 +53,8 @@ def fetch(
 
     path = sources.search_path(os.environ)
     failed = 0
-    infos = [datasets.get(name) for name in names or datasets.REGISTRY.names()]
+    wanted = [*(names or []), *(_datasets_of(of) if of else [])] or datasets.REGISTRY.names()
+    infos = [datasets.get(name) for name in wanted]
     for info in infos:
         try:
             with ProgressWatcher(quiet=False) as watcher:
@@ -63,6 +68,14 @@ def fetch(
         typer.echo(f"{info.name}: {count} {'file' if count == 1 else 'files'} from {places}")
     if failed:
         raise typer.Exit(1)
+
+
+def _datasets_of(what: str) -> list[str]:
+    from timetrial import plan
+    from timetrial.batch import expand
+
+    requests, _, _ = expand(what, {})
+    return list(dict.fromkeys(r.dataset or plan.find_task(r.task).dataset.name for r in requests))
 
 
 @app.command()
