@@ -103,6 +103,11 @@ def _preprocessing(use: DatasetUse) -> str:
 
 
 def _augmentation(task: Task) -> str:
+    if task.dataset.train_view == "resized_crop_flip":
+        return (
+            "a random part (8 to 100 % of the area, sides 3:4 to 4:3) scaled to the input's size, "
+            "mirrored with probability 1/2; evaluation: short side scaled to 256, the centre"
+        )
     if task.augmentation is None:
         return "none"
     flip = ", mirrored with probability 1/2" if task.augmentation.flip else ""

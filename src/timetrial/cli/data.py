@@ -109,6 +109,8 @@ def check(
         if not sources.is_whole(info, [row for row in rows if row.dataset == info.name])
     ]
     if broken:
-        raise DataError(
-            f"Not whole: {', '.join(broken)}. Fetch with: timetrial data fetch {' '.join(broken)}"
-        )
+        fetched = [name for name in broken if not datasets.get(name).is_brought]
+        step = f" Fetch with: timetrial data fetch {' '.join(fetched)}" if fetched else ""
+        brought = [sources.how_to_bring(info) for info in infos if info.name in broken]
+        steps = [step, *(f" {text}." for text in brought if text)]
+        raise DataError(f"Not whole: {', '.join(broken)}.{''.join(steps)}")

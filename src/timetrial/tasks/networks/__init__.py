@@ -2,6 +2,7 @@
 
 schedules     the learning rate of every step
 batches       order, augmentation and dropout masks: the same random numbers for every framework
+decoding      mini-batches of images that are decoded when asked for
 with_torch, with_jax, with_keras
               the timed implementations
 reference     the same in plain NumPy, to check them against
@@ -74,9 +75,9 @@ def initial_variables(task: Task, seed: int) -> dict[str, np.ndarray]:
                 size = (shape[0], units)
                 variables[f"{path}.weight"] = seeds.initial_weights(seed, path, size, init)
                 variables[f"{path}.bias"] = seeds.initial_biases(seed, path, size, init)
-            case BatchNorm():
+            case BatchNorm(initial_scale=scale):
                 channels = shape[-1]
-                variables[f"{path}.scale"] = np.ones(channels)
+                variables[f"{path}.scale"] = np.full(channels, scale)
                 variables[f"{path}.shift"] = np.zeros(channels)
                 variables[f"{path}.mean"] = np.zeros(channels)
                 variables[f"{path}.variance"] = np.ones(channels)
