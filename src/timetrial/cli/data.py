@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from timetrial.cli import options
 from timetrial.errors import DataError
+
+if TYPE_CHECKING:
+    from timetrial.datasets.info import DatasetInfo
 
 app = typer.Typer(
     help="List, fetch and check data sets.", no_args_is_help=True, rich_markup_mode=None
@@ -34,7 +38,8 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] =
 @app.command()
 def fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Data sets. Default: all.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Data sets. Default: all but brought."),
     ] = None,
     of: Annotated[
         str | None,
@@ -45,7 +50,6 @@ def fetch(
 
     Decodes into the cache what would take seconds in every run.
     """
-    from timetrial import datasets
     from timetrial.cli.progress import ProgressWatcher
     from timetrial.datasets import sources
     from timetrial.datasets.prepare import prepare
@@ -53,8 +57,8 @@ def fetch(
 
     path = sources.search_path(os.environ)
     failed = 0
-    wanted = [*(names or []), *(_datasets_of(of) if of else [])] or datasets.REGISTRY.names()
-    infos = [datasets.get(name) for name in wanted]
+    wanted = [*(names or []), *(_datasets_of(of) if of else [])]
+    infos = _infos(wanted)
     for info in infos:
         try:
             with ProgressWatcher(quiet=False) as watcher:
@@ -70,6 +74,16 @@ def fetch(
         raise typer.Exit(1)
 
 
+def _infos(names: Sequence[str]) -> list[DatasetInfo]:
+    """Return the data sets of these names, without any all but those that an owner must bring."""
+    from timetrial import datasets
+
+    if names:
+        return [datasets.get(name) for name in names]
+    every = [datasets.get(name) for name in datasets.REGISTRY.names()]
+    return [info for info in every if not info.is_brought]
+
+
 def _datasets_of(what: str) -> list[str]:
     from timetrial import plan
     from timetrial.batch import expand
@@ -81,7 +95,8 @@ def _datasets_of(what: str) -> list[str]:
 @app.command()
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Data sets. Default: all.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Data sets. Default: all but brought."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -93,7 +108,7 @@ def check(
     from timetrial.datasets import sources
 
     path = sources.search_path(os.environ)
-    infos = [datasets.get(name) for name in names or datasets.REGISTRY.names()]
+    infos = _infos(names or [])
     rows = [row for info in infos for row in sources.check(info, path)]
     if json:
         options.echo_json(rows)

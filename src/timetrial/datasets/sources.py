@@ -136,6 +136,9 @@ def available(info: DatasetInfo, path: SearchPath) -> Availability:
     except MissingExtraError as error:
         return Availability(dataset=info.name, state="unavailable", reason=str(error))
     except DataError as error:
+        if info.is_brought:
+            reason = how_to_bring(info)
+            return Availability(dataset=info.name, state="unavailable", reason=reason)
         fetchable = bool(_network_places(info)) and not path.offline
         reason = (
             f"not here; to fetch it: timetrial data fetch {info.name}" if fetchable else str(error)
