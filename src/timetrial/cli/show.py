@@ -110,7 +110,11 @@ def _show_set_up(runs: Path, log: Path, *, json: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings.values():
         table.add_column(heading, justify="right")
-    table.add_row(*(Text(value_text(row[measure])) for measure in headings))
+    counts = ("setup_commands", "setup_manual_steps")
+    cells = [
+        f"{row[name].value:.0f}" if name in counts else value_text(row[name]) for name in headings
+    ]
+    table.add_row(*map(Text, cells))
     options.echo_wrapped(f"{main.task}, {main.framework} on {main.system}, {main.date}")
     Console().print(table)
     parts = [
@@ -121,5 +125,8 @@ def _show_set_up(runs: Path, log: Path, *, json: bool) -> None:
     ]
     options.echo_wrapped(f"To first step: {', '.join(parts)}")
     for measure in ("setup_manual_steps", "time_to_first_step"):
-        for note in row[measure].notes:
-            options.echo_wrapped(f"{headings[measure]}: {note}")
+        own = [note for note in row[measure].notes if note not in main.notes]
+        if own:
+            options.echo_wrapped(f"{headings[measure]}: {'; '.join(own)}")
+    for note in main.notes:
+        options.echo_wrapped(f"Note: {note}")
