@@ -152,8 +152,9 @@ def _schedule(sgd: Sgd) -> str:
                 f"{end:g} × rate at the last"
             )
         case Milestones(warmup_steps=warmup, start_factor=start) as marks:
+            rise = f"linear from {start:g} × rate over {warmup:,} steps, " if warmup else ""
             return (
-                f"; linear from {start:g} × rate over {warmup:,} steps, × {marks.factor:g} at "
+                f"; {rise}× {marks.factor:g} at "
                 f"steps {' and '.join(f'{step:,}' for step in marks.milestones)}"
             )
         case PlateauHalving() as plateau:
@@ -206,8 +207,9 @@ def _layer(layer: Layer) -> str:
                 f"convolution {conv.kernel} × {conv.kernel}, {conv.filters} filters{stride}{pad}"
                 f"{bias}, {conv.activation}, {conv.init.replace('_', ' ')}"
             )
-        case BatchNorm(epsilon=epsilon, momentum=momentum):
-            return f"batch normalisation, ε {epsilon:g}, momentum {momentum:g}"
+        case BatchNorm(epsilon=epsilon, momentum=momentum, initial_scale=scale):
+            begins = "" if scale == 1 else f", its scale begins at {scale:g}"
+            return f"batch normalisation, ε {epsilon:g}, momentum {momentum:g}{begins}"
         case Relu():
             return "ReLU"
         case Residual(shortcut=shortcut, activation=activation):
