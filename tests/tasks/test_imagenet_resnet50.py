@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -246,7 +247,7 @@ def test_a_run_takes_its_steps_and_evaluates_top_5_on_every_image(
         "TASK = msgspec.json.decode((here / 'task.json').read_bytes(), type=Task)\n"
     )
     env = {"PYTHONPATH": str(plugin), "TIMETRIAL_DATA": str(data)}
-    if inherited := __import__("os").environ.get("PYTHONPATH"):
+    if inherited := os.environ.get("PYTHONPATH"):
         env["PYTHONPATH"] += f":{inherited}"
     store = tmp_path / "runs"
     done = run_timetrial("run", "imagenet-tiny", "--seeds=1", "--json", "--store", store, env=env)
