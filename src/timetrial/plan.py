@@ -36,6 +36,7 @@ TASKS: Final = Registry(
         "cifar10-vgg16": "timetrial.tasks.cifar10_vgg:VGG16_TASK",
         "digits-cnn": "timetrial.tasks.digits_cnn:TASK",
         "fashion-mnist-cnn": "timetrial.tasks.fashion_mnist_cnn:TASK",
+        "imagenet-resnet50": "timetrial.tasks.imagenet_resnet50:TASK",
         "mnist-cnn": "timetrial.tasks.mnist_cnn:TASK",
     },
 )

@@ -15,6 +15,7 @@ from typing import (
     NamedTuple,
     Protocol,
     TypeAlias,
+    cast,
     runtime_checkable,
 )
 
@@ -30,6 +31,13 @@ Metric: TypeAlias = Literal["accuracy", "error_rate", "top5_accuracy", "loss"]
 Division: TypeAlias = Literal["closed", "open"]
 Precision: TypeAlias = Literal["float32", "float64", "bfloat16"]
 Activation: TypeAlias = Literal["relu", "linear"]
+TrainView: TypeAlias = Literal["stored", "resized_crop_flip"]
+"""How training sees an image that is decoded when asked for.
+
+resized_crop_flip: a random part of 8 to 100 % of its area with sides 3:4 to 4:3, scaled to the
+input's size, left and right exchanged with probability 1/2; drawn per (seed, epoch, example).
+Evaluation sees the centre of the scaled image (datasets/imagenet.py says both exactly).
+"""
 Init: TypeAlias = Literal["glorot_uniform", "he_normal", "he_normal_fan_out", "uniform_fan_in"]
 
 
@@ -76,6 +84,7 @@ class DatasetUse(Record, frozen=True, kw_only=True, omit_defaults=True):
     mean: tuple[float, ...] = ()  # a number per channel; empty: nothing is subtracted
     std: tuple[float, ...] = ()  # inputs become (inputs / divide_by - mean) / std
     content_sha256: str | None = None  # of a user's own data; None: the registered name fixes them
+    train_view: TrainView = "stored"
 
 
 class CropFlip(Record, frozen=True, kw_only=True, tag="crop_flip"):
@@ -104,8 +113,8 @@ class Conv2d(Record, frozen=True, kw_only=True, omit_defaults=True, tag="conv2d"
     bias: bool = True
 
 
-class BatchNorm(Record, frozen=True, kw_only=True, tag="batch_norm"):
-    """Batch normalisation over all but the channels, with a learned scale and shift.
+class BatchNorm(Record, frozen=True, kw_only=True, omit_defaults=True, tag="batch_norm"):
+    """Batch normalisation over all but the channels, with a learned scale and shift (from 0).
 
     Training normalises with the batch's mean and its biased variance, and moves the running
     figures: running += momentum * (batch - running), where the batch's variance is the unbiased
@@ -116,6 +125,7 @@ class BatchNorm(Record, frozen=True, kw_only=True, tag="batch_norm"):
 
     epsilon: float
     momentum: float
+    initial_scale: float = 1.0
 
 
 class Relu(Record, frozen=True, kw_only=True, tag="relu"):
@@ -428,21 +438,64 @@ def parameter_count(task: Task) -> int:
 # --- what an implementation is handed, and what it must offer -------------------------------------
 
 
+class LazyImages(Protocol):
+    """Images that are decoded when asked for: too many for memory, of many sizes on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all images together, as they are seen: images first, channels last."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Return these images, uint8, as evaluation sees them."""
+
+    @property
+    def draws(self) -> int:
+        """How many uniform numbers decide what training sees of one image."""
+
+    def augmented(self, rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        """Return these images, uint8, as training sees them; `draws` has a line for each."""
+
+
 class Split:
     """The examples of one split, as the data set stores them (before preprocessing).
 
     `inputs` has the examples first and channels last; `labels` are integers 0 … classes - 1.
+    Where the data set decodes its images when asked for, `lazy` holds them instead of `inputs`.
     """
 
-    __slots__ = ("inputs", "labels", "name")
+    __slots__ = ("_inputs", "labels", "lazy", "name")
 
-    def __init__(self, name: SplitName, inputs: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(
+        self, name: SplitName, inputs: np.ndarray | LazyImages, labels: np.ndarray
+    ) -> None:
         """Keep the arrays, read-only."""
-        inputs.flags.writeable = False
-        labels.flags.writeable = False
         self.name: SplitName = name
-        self.inputs = inputs
+        self.lazy: LazyImages | None = None
+        self._inputs: np.ndarray | None = None
+        if hasattr(inputs, "augmented"):
+            self.lazy = cast("LazyImages", inputs)
+        else:
+            inputs.flags.writeable = False
+            self._inputs = inputs
+        labels.flags.writeable = False
         self.labels = labels
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """The examples as one array.
+
+        Raises:
+            UsageError: They are decoded when asked for, and this caller wants all at once.
+        """
+        if self._inputs is None:
+            raise UsageError(
+                f"The {self.name} split holds {len(self)} images that are decoded when asked for; "
+                "this implementation wants them as one array. Use torch."
+            )
+        return self._inputs
 
     def __len__(self) -> int:
         """Return the number of examples."""

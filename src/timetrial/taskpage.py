@@ -111,6 +111,11 @@ def _preprocessing(use: DatasetUse) -> str:
 
 
 def _augmentation(task: Task) -> str:
+    if task.dataset.train_view == "resized_crop_flip":
+        return (
+            "a random part (8 to 100 % of the area, sides 3:4 to 4:3) scaled to the input's size, "
+            "mirrored with probability 1/2; evaluation: short side scaled to 256, the centre"
+        )
     if task.augmentation is None:
         return "none"
     flip = ", mirrored with probability 1/2" if task.augmentation.flip else ""
@@ -155,8 +160,9 @@ def _schedule(sgd: Sgd) -> str:
                 f"{end:g} × rate at the last"
             )
         case Milestones(warmup_steps=warmup, start_factor=start) as marks:
+            rise = f"linear from {start:g} × rate over {warmup:,} steps, " if warmup else ""
             return (
-                f"; linear from {start:g} × rate over {warmup:,} steps, × {marks.factor:g} at "
+                f"; {rise}× {marks.factor:g} at "
                 f"steps {' and '.join(f'{step:,}' for step in marks.milestones)}"
             )
         case PlateauHalving() as plateau:
@@ -209,8 +215,9 @@ def _layer(layer: Layer) -> str:
                 f"convolution {conv.kernel} × {conv.kernel}, {conv.filters} filters{stride}{pad}"
                 f"{bias}, {conv.activation}, {conv.init.replace('_', ' ')}"
             )
-        case BatchNorm(epsilon=epsilon, momentum=momentum):
-            return f"batch normalisation, ε {epsilon:g}, momentum {momentum:g}"
+        case BatchNorm(epsilon=epsilon, momentum=momentum, initial_scale=scale):
+            begins = "" if scale == 1 else f", its scale begins at {scale:g}"
+            return f"batch normalisation, ε {epsilon:g}, momentum {momentum:g}{begins}"
         case Relu():
             return "ReLU"
         case Residual(shortcut=shortcut, activation=activation):

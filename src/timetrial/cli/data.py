@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from timetrial.cli import options
 from timetrial.errors import DataError
+
+if TYPE_CHECKING:
+    from timetrial.datasets.info import DatasetInfo
 
 app = typer.Typer(
     help="List, fetch and check data sets.", no_args_is_help=True, rich_markup_mode=None
@@ -34,14 +38,18 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] =
 @app.command()
 def fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Data sets. Default: all.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Data sets. Default: all but brought."),
+    ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help="Those that a task, suite or grid file (.toml) needs."),
     ] = None,
 ) -> None:
     """Fetch data sets into the cache, every file's checksum compared.
 
     Decodes into the cache what would take seconds in every run.
     """
-    from timetrial import datasets
     from timetrial.cli.progress import ProgressWatcher
     from timetrial.datasets import sources
     from timetrial.datasets.prepare import prepare
@@ -49,7 +57,8 @@ def fetch(
 
     path = sources.search_path(os.environ)
     failed = 0
-    infos = [datasets.get(name) for name in names or datasets.REGISTRY.names()]
+    wanted = [*(names or []), *(_datasets_of(of) if of else [])]
+    infos = _infos(wanted)
     for info in infos:
         try:
             with ProgressWatcher(quiet=False) as watcher:
@@ -65,10 +74,29 @@ def fetch(
         raise typer.Exit(1)
 
 
+def _infos(names: Sequence[str]) -> list[DatasetInfo]:
+    """Return the data sets of these names, without any all but those that an owner must bring."""
+    from timetrial import datasets
+
+    if names:
+        return [datasets.get(name) for name in names]
+    every = [datasets.get(name) for name in datasets.REGISTRY.names()]
+    return [info for info in every if not info.is_brought]
+
+
+def _datasets_of(what: str) -> list[str]:
+    from timetrial import plan
+    from timetrial.batch import expand
+
+    requests, _, _ = expand(what, {})
+    return list(dict.fromkeys(r.dataset or plan.find_task(r.task).dataset.name for r in requests))
+
+
 @app.command()
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Data sets. Default: all.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Data sets. Default: all but brought."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -80,7 +108,7 @@ def check(
     from timetrial.datasets import sources
 
     path = sources.search_path(os.environ)
-    infos = [datasets.get(name) for name in names or datasets.REGISTRY.names()]
+    infos = _infos(names or [])
     rows = [row for info in infos for row in sources.check(info, path)]
     if json:
         options.echo_json(rows)
@@ -96,6 +124,8 @@ def check(
         if not sources.is_whole(info, [row for row in rows if row.dataset == info.name])
     ]
     if broken:
-        raise DataError(
-            f"Not whole: {', '.join(broken)}. Fetch with: timetrial data fetch {' '.join(broken)}"
-        )
+        fetched = [name for name in broken if not datasets.get(name).is_brought]
+        step = f" Fetch with: timetrial data fetch {' '.join(fetched)}" if fetched else ""
+        brought = [sources.how_to_bring(info) for info in infos if info.name in broken]
+        steps = [step, *(f" {text}." for text in brought if text)]
+        raise DataError(f"Not whole: {', '.join(broken)}.{''.join(steps)}")

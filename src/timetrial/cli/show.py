@@ -22,12 +22,21 @@ def show(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print a task as its page of the docs.")
     ] = False,
+    set_up: Annotated[
+        Path | None,
+        typer.Option(
+            "--set-up", metavar="FILE", help="NAME is a store: what its set-up took, by this log."
+        ),
+    ] = None,
 ) -> None:
-    """Show the rules of a task, what a suite runs, or what a run left."""
+    """Show the rules of a task, what a suite runs, or what a run or a set-up left."""
     from timetrial import owntask, plan, suites
     from timetrial.errors import UnknownNameError
     from timetrial.taskpage import render_task, task_facts
 
+    if set_up is not None:
+        _show_set_up(Path(name), set_up, json=json)
+        return
     if (Path(name) / "plan.json").is_file():
         _show_run(Path(name), json=json)
         return
@@ -83,3 +92,48 @@ def _show_run(path: Path, *, json: bool) -> None:
         options.echo_json({"plan": runs[0].plan, "rows": list(runs.estimates())})
         return
     report.render_terminal(runs.findings(title=runs[0].plan.run), Console())
+
+
+def _show_set_up(runs: Path, log: Path, *, json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from timetrial import firstrun, store, units
+    from timetrial.report.words import value_text
+
+    found = firstrun.rows_of(firstrun.read_log(log), store.read_runs([runs]))
+    if json:
+        options.echo_rows(found)
+        return
+    row = {row.measure: row for row in found}
+    main = row["run_time"]
+    headings = {
+        "run_time": f"Run time (n = {main.n})",
+        "setup_commands": "Commands",
+        "setup_manual_steps": "Manual steps",
+        "time_to_first_step": "To first step (n = 1)",
+    }
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings.values():
+        table.add_column(heading, justify="right")
+    counts = ("setup_commands", "setup_manual_steps")
+    cells = [
+        f"{row[name].value:.0f}" if name in counts else value_text(row[name]) for name in headings
+    ]
+    table.add_row(*map(Text, cells))
+    options.echo_wrapped(f"{main.task}, {main.framework} on {main.system}, {main.date}")
+    Console().print(table)
+    parts = [
+        f"{name.removeprefix('setup_').replace('_', ' ')} {units.duration(seen.value or 0.0)}"
+        + (" (reused)" if "reused" in seen.notes else "")
+        for name, seen in row.items()
+        if name.startswith("setup_") and seen.unit == "s"
+    ]
+    options.echo_wrapped(f"To first step: {', '.join(parts)}")
+    for measure in ("setup_manual_steps", "time_to_first_step"):
+        own = [note for note in row[measure].notes if note not in main.notes]
+        if own:
+            options.echo_wrapped(f"{headings[measure]}: {'; '.join(own)}")
+    for note in main.notes:
+        options.echo_wrapped(f"Note: {note}")

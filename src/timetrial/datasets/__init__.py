@@ -22,6 +22,7 @@ REGISTRY: Final = Registry(
         "cifar10-sample": "timetrial.datasets.cifar10:SAMPLE",
         "digits": "timetrial.datasets.digits:DATASET",
         "fashion-mnist": "timetrial.datasets.fashion_mnist:DATASET",
+        "imagenet": "timetrial.datasets.imagenet:DATASET",
         "mnist": "timetrial.datasets.mnist:DATASET",
     },
 )

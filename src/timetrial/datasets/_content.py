@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, Literal, NamedTuple, TypeAlias
 
 from timetrial.datasets._listing import list_images, listed
+from timetrial.datasets.imagenet import read_folder
 from timetrial.datasets.info import DataFile
 from timetrial.errors import DataError
 
@@ -36,10 +37,12 @@ def read_copy(path: Path, file: DataFile) -> Copy:
     """Return the content at `path` where it is that of `file`, else what is wrong with it.
 
     Never reads more than the expected size (twice that for text), however well it is compressed.
-    The content of a folder is its listing.
+    The content of a folder is its listing; that of a layout its path, and what is in it the detail.
     """
     if file.kind == "folder":
         return _read_folder(path, file)
+    if file.kind == "layout":
+        return _read_layout(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
             return Copy("unreadable", "not a regular file", None)
@@ -72,6 +75,15 @@ def _read_folder(path: Path, file: DataFile) -> Copy:
         )
         return Copy("wrong checksum", detail, None)
     return Copy("ok", "", content)
+
+
+def _read_layout(path: Path) -> Copy:
+    if not path.is_dir():
+        return Copy("missing", "", None)
+    try:
+        return Copy("ok", read_folder(path).summary(), str(path).encode())
+    except DataError as error:
+        return Copy("unreadable", str(error), None)
 
 
 def _decompressed(raw: BinaryIO, file: DataFile) -> bytes:
@@ -129,7 +141,7 @@ class Contents(Mapping[str, bytes]):
         Raises:
             DataError: The archive is damaged, or holds anything but files and folders.
         """
-        if file.kind == "file":
+        if file.kind in ("file", "layout"):
             self._members[file.name] = content
             self._total_bytes += len(content)
         elif file.kind == "tar":

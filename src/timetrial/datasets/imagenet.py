@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import numpy as np
 
+from timetrial.datasets.info import DataFile, DatasetInfo, Examples
 from timetrial.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class LazyImages:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self._paths)
+
+    @property
+    def draws(self) -> int:
+        """How many uniform numbers `augmented` takes for each image."""
+        return DRAWS
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -118,6 +124,45 @@ def read_folder(root: Path) -> ImagenetFolder:
         paths = [path for paths in found.values() for path in paths]
         parts += [LazyImages(paths), np.repeat(np.arange(len(counts), dtype=np.int64), counts)]
     return ImagenetFolder(tuple(train), *parts)  # type: ignore[arg-type]  # two of each, in turn
+
+
+def described(name: str, *, classes: int, train: int, validation: int) -> DatasetInfo:
+    """Return the description of such a folder, called `name`, with so many classes and images.
+
+    The validation images stand as test set: they are the only labelled ones beside train.
+    """
+    return DatasetInfo(
+        name=name,
+        title="ImageNet, ILSVRC 2012, as its owner brings it",
+        licence="non-commercial research, by agreement with ImageNet",
+        homepage="https://www.image-net.org/download.php",
+        class_names=tuple(f"folder {number}" for number in range(1, classes + 1)),
+        input_shape=(SIZE, SIZE, 3),
+        examples=train,
+        test_examples=validation,
+        files=(DataFile(name=name, sha256="", size_bytes=0, kind="layout"),),
+        places=(),
+        reader="timetrial.datasets.imagenet:read",
+    )
+
+
+def read(contents: Mapping[str, bytes]) -> Examples:
+    """Return the images of the one folder in `contents`, to be decoded when asked for.
+
+    Raises:
+        DataError: It is not laid out so.
+    """
+    [path] = (content.decode() for content in contents.values())
+    found = read_folder(Path(path))
+    return Examples(  # what stands for arrays here: see `Split.lazy`
+        cast(np.ndarray, found.train),
+        found.train_labels,
+        cast(np.ndarray, found.validation),
+        found.validation_labels,
+    )
+
+
+DATASET: Final = described("imagenet", classes=1000, train=1_281_167, validation=50_000)
 
 
 def _classes(part: Path) -> dict[str, list[Path]]:

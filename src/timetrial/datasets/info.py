@@ -22,13 +22,16 @@ class DataFile(Record, frozen=True, kw_only=True):
     A `tar` is an archive whose publishers state the checksum of the file as it lies, compression
     and all. A `folder` holds images as <split>/<class>/<file>; its content is its listing, so the
     checksum of the listing fixes every byte of every image.
+
+    A `layout` is a folder that only its owner can bring, too large to be read for a checksum: its
+    files are counted, `sha256` is empty and `size_bytes` 0. Its content is its path.
     """
 
     name: str
     sha256: str
     size_bytes: int
     text: bool = False
-    kind: Literal["file", "tar", "folder"] = "file"
+    kind: Literal["file", "tar", "folder", "layout"] = "file"
 
 
 class PackageFolder(Record, frozen=True, kw_only=True, tag="package_folder"):
@@ -101,6 +104,11 @@ class DatasetInfo(Record, frozen=True, kw_only=True):
         files = [(file.kind, file.text, file.sha256) for file in self.files]
         decisive = (files, self.reader, self.reader_options)
         return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether only its owner can bring it: nothing fetches it, no checksum fixes it."""
+        return any(file.kind == "layout" for file in self.files)
 
     @property
     def classes(self) -> int:

@@ -89,6 +89,9 @@ def read_examples(
                 f"No path is given for {file.name} of the data set {info.name!r}; given: "
                 f"{', '.join(files) or 'none'}. Next step: make the plan again."
             )
+        if file.kind == "layout":  # listed by its reader: once is enough for a million names
+            contents.add(file, Path(path), path.encode())
+            continue
         copy = read_copy(Path(path), file)
         if copy.content is None:
             raise DataError(
@@ -185,6 +188,12 @@ def _check_shape(info: DatasetInfo, use: DatasetUse, examples: Examples) -> None
     shape = examples.inputs.shape
     count = None if examples.test_labels is None else len(examples.test_labels)
     if (shape, count) != ((info.examples, *info.input_shape), info.test_examples):
+        if info.is_brought:
+            raise DataError(
+                f"The folder of {info.name!r} has {shape[0]} training and {count} validation "
+                f"images now; the plan was made with {info.examples} and {info.test_examples}. "
+                f"Next step: timetrial data check {info.name}"
+            )
         raise DataError(
             f"{info.reader} read inputs of shape {shape} and {count} test examples; the data set "
             f"{info.name!r} has {(info.examples, *info.input_shape)} and {info.test_examples}. "

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from timetrial.datasets._content import CopyStatus, read_copy
+from timetrial.datasets._content import Copy, CopyStatus, read_copy
 from timetrial.datasets._fetch import (
     Limits,
     Progress,
@@ -136,6 +136,9 @@ def available(info: DatasetInfo, path: SearchPath) -> Availability:
     except MissingExtraError as error:
         return Availability(dataset=info.name, state="unavailable", reason=str(error))
     except DataError as error:
+        if info.is_brought:
+            reason = how_to_bring(info)
+            return Availability(dataset=info.name, state="unavailable", reason=reason)
         fetchable = bool(_network_places(info)) and not path.offline
         reason = (
             f"not here; to fetch it: timetrial data fetch {info.name}" if fetchable else str(error)
@@ -162,7 +165,7 @@ def check(info: DatasetInfo, path: SearchPath) -> list[CheckRow]:
             looked.append(spot.place)
             if spot.path is None:
                 continue
-            status, detail, _ = read_copy(spot.path, file)
+            status, detail, _ = _copy(info, spot.path, file)
             if status != "missing":
                 row = CheckRow(
                     dataset=info.name,
@@ -184,7 +187,7 @@ def check(info: DatasetInfo, path: SearchPath) -> list[CheckRow]:
                 status="missing",
                 detail=f"to fetch it: timetrial data fetch {info.name}"
                 if _network_places(info)
-                else "",
+                else how_to_bring(info),
             )
         ]
     return rows
@@ -198,6 +201,18 @@ def is_whole(info: DatasetInfo, rows: Sequence[CheckRow]) -> bool:
 def kept_folder(info: DatasetInfo, path: SearchPath) -> Path:
     """Return the folder of the cache for this data set."""
     return Path(path.cache_dir) / "data" / info.name
+
+
+def how_to_bring(info: DatasetInfo) -> str:
+    """Return what the owner of a data set that nobody else can bring has to do, else ""."""
+    if not info.is_brought:
+        return ""
+    name = info.files[0].name
+    return (
+        f"{info.name} is not to be fetched: its owner brings it ({info.homepage}). Lay it out as "
+        f"{name}/train/<class>/*.JPEG and {name}/val/<class>/*.JPEG ({_expected(info)}), and set "
+        f"TIMETRIAL_DATA to the folder above {name}"
+    )
 
 
 def no_pillow(info: DatasetInfo) -> MissingExtraError:
@@ -249,6 +264,21 @@ def _spots(info: DatasetInfo, path: SearchPath, file: DataFile) -> Iterator[_Spo
                 yield _Spot(f"package: {place.distribution}", root / place.folder / file.name)
 
 
+def _expected(info: DatasetInfo) -> str:
+    """Return what `ImagenetFolder.summary` says of a whole layout."""
+    return (
+        f"{info.examples} training and {info.test_examples} validation images in "
+        f"{info.classes} classes"
+    )
+
+
+def _copy(info: DatasetInfo, path: Path, file: DataFile) -> Copy:
+    copy = read_copy(path, file)
+    if file.kind == "layout" and copy.status == "ok" and copy.detail != _expected(info):
+        return Copy("cut", f"{copy.detail}; expected {_expected(info)}", None)
+    return copy
+
+
 def _module_folder(place: PackageFolder) -> Path | None:
     """Return the package's folder; a look-up of a top-level name imports nothing."""
     spec = importlib.util.find_spec(place.module)
@@ -287,7 +317,7 @@ def _look(
         status: CopyStatus = "missing"
         detail = spot.why
         if spot.path is not None:
-            status, detail, _ = read_copy(spot.path, file)
+            status, detail, _ = _copy(info, spot.path, file)
             if status == "ok":
                 found[file.name] = (spot.path, spot.place)
                 return
@@ -397,7 +427,9 @@ def _cannot_be_had(
         f"put the files{instead} into a folder {info.name}, set TIMETRIAL_DATA to the folder above "
         f"it, and see what `timetrial data check {info.name}` says"
     )
-    if _network_places(info) and not fetch and not path.offline:
+    if info.is_brought:
+        step = how_to_bring(info)
+    elif _network_places(info) and not fetch and not path.offline:
         step = f"timetrial data fetch {info.name}; or {by_hand}"
     else:
         step = f"{by_hand}. Its home page: {info.homepage}"

@@ -3,6 +3,7 @@
 weights       what a run starts from
 schedules     the learning rate of every step
 batches       order, augmentation and dropout masks: the same random numbers for every framework
+decoding      mini-batches of images that are decoded when asked for
 with_torch, with_jax, with_keras
               the timed implementations
 reference     the same in plain NumPy, to check them against

@@ -27,9 +27,9 @@ def initial_variables(task: Task, seed: int) -> dict[str, np.ndarray]:
                 size = (shape[0], units)
                 variables[f"{path}.weight"] = seeds.initial_weights(seed, path, size, init)
                 variables[f"{path}.bias"] = seeds.initial_biases(seed, path, size, init)
-            case BatchNorm():
+            case BatchNorm(initial_scale=scale):
                 channels = shape[-1]
-                variables[f"{path}.scale"] = np.ones(channels)
+                variables[f"{path}.scale"] = np.full(channels, scale)
                 variables[f"{path}.shift"] = np.zeros(channels)
                 variables[f"{path}.mean"] = np.zeros(channels)
                 variables[f"{path}.variance"] = np.ones(channels)

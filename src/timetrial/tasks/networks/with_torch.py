@@ -46,6 +46,7 @@ from timetrial.tasks.networks.batches import (
     scale_and_offset,
     test_masks,
 )
+from timetrial.tasks.networks.decoding import Decoder
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
 from timetrial.tasks.networks.weights import initial_variables
 
@@ -88,7 +89,10 @@ class TorchNetwork:
         self._class_weights = self._constant(np.array(weights)) if weights else None
         train = splits["train"]
         self._pad = work.task.augmentation.padding if work.task.augmentation else 0
-        self._inputs = self._place(train.inputs, self._pad)
+        self._decoder = Decoder(work.task, work.seed)
+        self._lazy = train.lazy
+        if self._lazy is None:
+            self._inputs = self._place(train.inputs, self._pad)
         self._labels = torch.from_numpy(train.labels.astype(np.int64)).to(self._device)
         self._placed: dict[str, Tensor] = {}
         values = initial_variables(work.task, work.seed)
@@ -124,6 +128,10 @@ class TorchNetwork:
     @torch.inference_mode()
     def predict(self, inputs: np.ndarray | Split) -> np.ndarray:
         """Return scores, shape (examples, classes); a split stays on the device once seen."""
+        if isinstance(inputs, Split) and inputs.lazy is not None:
+            views = self._decoder.views(inputs.lazy, PREDICT_BATCH)
+            seen = [self._scores(self._cast(self._place(part, 0)), _Way()) for part in views]
+            return torch.cat(seen).cpu().numpy()
         if isinstance(inputs, Split):
             if inputs.name not in self._placed:
                 self._placed[inputs.name] = self._place(inputs.inputs, 0)
@@ -219,7 +227,9 @@ class TorchNetwork:
         if epoch != self._epoch:
             self._begin_epoch(epoch)
         chosen = self._order[begin:end]
-        if self._task.augmentation is None:
+        if self._lazy is not None:
+            raw = self._place(self._decoder.mini_batch(self._lazy, step), 0)
+        elif self._task.augmentation is None:
             raw = self._inputs[chosen]
         else:
             rows, columns = self._rows[chosen], self._columns[chosen]
