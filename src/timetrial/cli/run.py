@@ -238,9 +238,9 @@ def _own_command(what: Sequence[str] | None, task: str, *, resume: bool) -> tupl
 def _refuse_scripts(names: Sequence[str], division: str | None) -> None:
     """Say what a script that was named without a task lacks."""
     for name in names:
-        if name.endswith(".py") or (("/" in name or "\\" in name) and Path(name).is_file()):
-            if name.endswith(".toml"):
-                continue
+        task_file = name.endswith((".toml", ".py")) and division != "open"
+        named = name.endswith(".py") or (("/" in name or "\\" in name) and Path(name).is_file())
+        if named and not task_file and not name.endswith(".toml"):
             missing = "--task NAME" if division == "open" else "--division open --task NAME"
             raise UsageError(
                 f"{name} is a script, and what it is to learn is not said. Add {missing}; "

@@ -99,8 +99,8 @@ def jax_versions() -> dict[str, str]:
 def settings(device: jax.Device) -> dict[str, str]:
     """Return what decides how this JAX computes."""
     seen = {
-        "default_matmul_precision": str(jax.config.read("jax_default_matmul_precision")),
-        "enable_x64": str(jax.config.read("jax_enable_x64")),
+        "default_matmul_precision": str(jax.config.values["jax_default_matmul_precision"]),
+        "enable_x64": str(jax.config.values["jax_enable_x64"]),
         "cpu_threads": f"{POOL_VARIABLE}={os.environ[POOL_VARIABLE]}: size of XLA's thread pool",
         "platform_version": jax.extend.backend.get_backend(device.platform).platform_version,
     }

@@ -10,6 +10,7 @@ Measured figures: docs/results.md.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -106,7 +107,7 @@ class Chain(nn.Module):
                         kept = masks[f"{self.above}{name}"].astype(x.dtype)
                         x = x * (kept / jnp.asarray(1 - rate, x.dtype))
                 case Flatten():
-                    x = x.reshape(x.shape[0], -1)
+                    x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
                 case Residual():
                     x = Block(layer, above=f"{self.above}{name}.", name=name, **kinds)(x, masks)
         return x
