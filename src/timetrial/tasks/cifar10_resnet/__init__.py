@@ -136,7 +136,7 @@ def _task(depth: int, version: int) -> Task:
         sources=SOURCES,
         notes=(
             "The document tests on the test set while it trains, and so does this task: it "
-            "stops on test. Targets on training accuracy, which it also allows: --eval-split train.",
+            "stops on test. On training accuracy, which it allows too: --eval-split train.",
             "The document's 97 % is beyond these networks (its own picture ends near 93 %): a run "
             "that asks for it ends after 164 epochs, right-censored.",
             "97 % is the highest target: without --target a run does all 164 epochs.",
