@@ -11,7 +11,7 @@ from command_line import Outcome, Ran
 
 from timetrial.cli import app
 
-VERBS = ("run", "list", "show", "doctor", "report", "compare", "verify", "data")
+VERBS = ("run", "list", "show", "doctor", "report", "compare", "parity", "verify", "data")
 
 
 def leaf_commands(

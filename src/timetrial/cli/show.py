@@ -30,7 +30,7 @@ def show(
     ] = None,
 ) -> None:
     """Show the rules of a task, what a suite runs, or what a run or a set-up left."""
-    from timetrial import owntask, plan, suites
+    from timetrial import plan, suites
     from timetrial.errors import UnknownNameError
     from timetrial.taskpage import render_task, task_facts
 
@@ -43,10 +43,15 @@ def show(
     if name in suites.REGISTRY.names():
         _show_suite(name, json=json)
         return
-    if not owntask.is_file_name(name) and name not in plan.TASKS.names():
-        known = [*plan.TASKS.names(), *suites.REGISTRY.names()]
-        raise UnknownNameError("task, suite or run directory", name, known)
-    task = owntask.find_task_or_file(name, os.environ, fetch=False).task
+    if name in plan.TASKS.names():
+        task = plan.find_task(name)
+    else:
+        from timetrial import owntask  # brings NumPy: only where a file is read
+
+        if not owntask.is_file_name(name):
+            known = [*plan.TASKS.names(), *suites.REGISTRY.names()]
+            raise UnknownNameError("task, suite or run directory", name, known)
+        task = owntask.find_task_or_file(name, os.environ, fetch=False).task
     if json:
         options.echo_json(task_facts(task))
     elif markdown:
