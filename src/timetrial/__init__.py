@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from timetrial.api import compare, find_store, load, plans, resume, run
+    from timetrial.parity.proof import prove
     from timetrial.results import Rows, Runs
     from timetrial.rows import Row, Verdict
     from timetrial.scripted.recording import record
@@ -29,6 +30,7 @@ __all__ = [
     "find_store",
     "load",
     "plans",
+    "prove",
     "record",
     "resume",
     "run",
@@ -39,6 +41,7 @@ _HOMES: Final = {
     "Rows": "timetrial.results",
     "Runs": "timetrial.results",
     "Verdict": "timetrial.rows",
+    "prove": "timetrial.parity.proof",
     "record": "timetrial.scripted.recording",
 }
 

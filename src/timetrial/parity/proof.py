@@ -20,6 +20,7 @@ from timetrial._registry import load_object
 from timetrial.errors import ParityError, UnknownNameError
 from timetrial.parity.scale import Scale, made_up_splits, proof_task, twins_of
 from timetrial.parity.side import GIVEN, ORDERS, SEED, Order, seen_file
+from timetrial.plan import find_task
 from timetrial.spec import Build, Precision, Record, Task, Workload
 
 REFERENCE: Final = "timetrial.tasks.networks.reference:build"
@@ -114,7 +115,7 @@ Say = Callable[[str], None]
 
 
 def prove(
-    task: Task,
+    task: str | Task,
     names: Sequence[str] = (),
     *,
     device: str = "cpu",
@@ -124,7 +125,7 @@ def prove(
     twins: Sequence[str] = (),
     say: Say = lambda text: None,
 ) -> Proof:
-    """Compare the task's implementations (all installed ones by default) with the reference.
+    """Compare a task's implementations (all installed ones by default) with the reference.
 
     `twins` names the frameworks in which every mutated twin is run too. `say` is told what goes on.
 
@@ -133,6 +134,7 @@ def prove(
         MissingExtraError: A framework asked for is not installed.
         ParityError: A side could not be run; holds what it printed.
     """
+    task = find_task(task) if isinstance(task, str) else task
     size = scale or Scale()
     small = proof_task(task, size)
     chosen = list(names) or [name for name in task.implementations if frameworks.installed(name)]
