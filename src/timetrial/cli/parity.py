@@ -36,9 +36,9 @@ def parity(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Prove that a task's implementations are the same task, here, on this device.
+    """Prove that all implementations of a task are the same task.
 
-    Each framework is compared with a NumPy reference in float64: shapes, scores, gradients, the
+    Each framework here is compared with a NumPy reference in float64: shapes, scores, gradients, the
     losses of training steps, what they end in. Exits with 1 if a check fails.
     """
     from rich.console import Console

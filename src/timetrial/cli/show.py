@@ -29,7 +29,7 @@ def show(
         ),
     ] = None,
 ) -> None:
-    """Show the rules of a task, what a suite runs, or what a run or a set-up left."""
+    """Show the rules of a task, or what a suite, run or set-up is."""
     from timetrial import plan, suites
     from timetrial.errors import UnknownNameError
     from timetrial.taskpage import render_task, task_facts
