@@ -38,8 +38,8 @@ def parity(
 ) -> None:
     """Prove that all implementations of a task are the same task.
 
-    Each framework here is compared with a NumPy reference in float64: shapes, scores, gradients, the
-    losses of training steps, what they end in. Exits with 1 if a check fails.
+    Each framework here is compared with a NumPy reference in float64: shapes, scores, gradients,
+    the losses of training steps, what they end in. Exits with 1 if a check fails.
     """
     from rich.console import Console
 
