@@ -260,7 +260,7 @@ def test_data_is_listed_and_checked(call: Callable[..., Outcome]) -> None:
 
 def test_fetching_what_is_here_fetches_nothing(call: Callable[..., Outcome]) -> None:
     assert call("data", "fetch", "digits") == Outcome(
-        0, "digits: 1 files from package: scikit-learn\n", ""
+        0, "digits: 1 file from package: scikit-learn\n", ""
     )
 
 

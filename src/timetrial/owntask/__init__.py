@@ -8,6 +8,7 @@ tables reads TOML strictly, rules makes [task] into a task, layers its network.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import runpy
@@ -143,6 +144,11 @@ def _slug(text: str) -> str:
 def _from_python(path: Path) -> Found:
     if not path.is_file():
         raise UsageError(f"There is no file {path}. Name a Python file that defines TASK.")
+    if not _names_task(path):
+        raise UsageError(
+            f"{path} defines no TASK: it is a script, and what it is to learn is not said. Add "
+            "--division open --task NAME; `timetrial list` shows the tasks."
+        )
     try:
         names = runpy.run_path(str(path), run_name="timetrial_task_file")
     except TimetrialError:
@@ -167,6 +173,19 @@ def _from_python(path: Path) -> Found:
                 "by a worker. Put it into an installed package; see docs/add-a-task.md."
             )
     return Found(with_notes(_checked(path, task, info)), info)
+
+
+def _names_task(path: Path) -> bool:
+    """Return whether the word TASK stands in the file's code: a script is not executed to see."""
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError):
+        return True  # executing it says what is wrong with it
+    return any(
+        (isinstance(node, ast.Name) and node.id == "TASK")
+        or (isinstance(node, ast.alias) and "TASK" in (node.name, node.asname))
+        for node in ast.walk(tree)
+    )
 
 
 def _data_of(path: Path, data: object, task: Task) -> DatasetInfo | None:

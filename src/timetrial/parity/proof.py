@@ -1,6 +1,6 @@
 """The checks of a proof: each framework beside the NumPy reference, all in processes of their own.
 
-The bounds are the project's; what frameworks were seen to give is in docs/method.md.
+The bounds are the project's; what frameworks were seen to give is in docs/results.md.
 """
 
 from __future__ import annotations
