@@ -85,5 +85,5 @@ TASK: Final = Task(
         "the run stops on nothing and always does 10 epochs.",
         "The target is read off the test curve, so its time is one of hindsight.",
     ),
-    light_steps_max=469,
+    light_steps_max=200,
 )
