@@ -29,9 +29,10 @@ from timetrial.spec import (
     placed,
 )
 from timetrial.tasks.imagenet_resnet50 import EPOCH, TASK, network
-from timetrial.tasks.networks import batches, initial_variables
+from timetrial.tasks.networks import batches
 from timetrial.tasks.networks.decoding import AHEAD, Decoder
 from timetrial.tasks.networks.schedules import learning_rate
+from timetrial.tasks.networks.weights import initial_variables
 from timetrial.tasks.networks.with_torch import TorchNetwork
 
 Image = pytest.importorskip("PIL.Image")
