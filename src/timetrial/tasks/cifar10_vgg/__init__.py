@@ -100,7 +100,7 @@ def _task(name: str, title: str, blocks: tuple[tuple[int, int], ...], *notes: st
             "Without batch normalisation at this learning rate some seeds may never leave a loss "
             "of 2.303: such a run counts as one that missed the target.",
         ),
-        light_steps_max=40,
+        light_steps_max=15,
         datasets=("cifar10-jpeg",),
     )
 
