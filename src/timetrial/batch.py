@@ -19,7 +19,7 @@ from timetrial.datasets import sources
 from timetrial.datasets.info import DatasetInfo
 from timetrial.datasets.prepare import prepare
 from timetrial.engine.events import WorkerEvent
-from timetrial.errors import UnknownNameError, UsageError
+from timetrial.errors import DataError, UnknownNameError, UsageError
 from timetrial.gridfile import read_grid
 from timetrial.launch import REGISTRY as LAUNCHERS
 from timetrial.launch import Launcher
@@ -28,6 +28,7 @@ from timetrial.machine import MachineRecord
 from timetrial.plan import Plan, Request
 from timetrial.rundir import RunDir, create_run_dir, pretty_json, write_atomically
 from timetrial.scripted import command
+from timetrial.spec import Task
 from timetrial.stats import clocks, intervals, measures, sequential
 from timetrial.store import RunRecord
 
@@ -164,7 +165,10 @@ class Batch:
             LAUNCHERS.get(request.launcher)
         task, rhythm = plan.apply_settings(task, request)
         cpus, cores = plan.restrict_cpus(request.cores)
-        located = self._locate(found.info or find_dataset(task.dataset.name))
+        try:
+            located = self._locate(found.info or find_dataset(task.dataset.name))
+        except DataError as error:
+            raise _with_alternatives(error, found.task, request) from error
         draft = Plan(
             format=plan.FORMAT,
             run=run_name,
@@ -276,6 +280,21 @@ class Batch:
             return False
         estimate = intervals.restricted_mean(*measures.as_arrays(times))
         return not sequential.narrow_enough(estimate, width)
+
+
+def _with_alternatives(error: DataError, task: Task, request: Request) -> DataError:
+    """Return the error with the task's other data sets that are on this machine, if any."""
+    path = sources.search_path(os.environ)
+    here = [
+        name
+        for name in task.datasets
+        if name != request.dataset and sources.available(find_dataset(name), path).state == "here"
+    ]
+    if not here:
+        return error
+    return DataError(
+        f"{error}\nOr learn from another that is here, with rows of its own: --dataset {here[0]}"
+    )
 
 
 def paired(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from command_line import ONE_CORE, Outcome, Ran, environment
 
@@ -227,3 +228,21 @@ def test_a_framework_that_is_not_installed_gives_the_line_that_installs_it(
     seen = Outcome(done.returncode, done.stdout, done.stderr)
     assert_one_line(seen, "not installed", f"pip install 'timetrial[{extra}]'")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_set_that_cannot_be_had_names_the_tasks_other_one_that_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from timetrial import batch
+    from timetrial.errors import DataError
+    from timetrial.plan import Request, find_task
+
+    task = find_task("cifar10-resnet20-v2")
+    monkeypatch.setenv("TIMETRIAL_DATA", str(tmp_path))
+    monkeypatch.setenv("TIMETRIAL_CACHE", str(tmp_path))
+    error = DataError("cannot be had")
+    assert batch._with_alternatives(error, task, Request(task=task.name)) is error
+    digits = msgspec.structs.replace(task, datasets=("digits",))
+    told = str(batch._with_alternatives(error, digits, Request(task=task.name)))
+    assert told.startswith("cannot be had\n")
+    assert told.endswith("--dataset digits")
