@@ -133,6 +133,18 @@ def test_a_missing_or_misshapen_parameter_is_named():
     assert "0.bias" in wrong[0].detail
 
 
+@pytest.mark.parametrize("group", ["initial", "gradient", "final"])
+def test_nan_in_any_one_tensor_never_passes(group: str):
+    small = proof_task(find_task("digits-cnn"), SMALL)
+    ours = follow(msgspec.structs.replace(order(small), look=True), proof._given(small))
+    for name in [name for name in ours if name.startswith(f"{group}/")]:
+        poisoned = {**ours, name: np.full_like(ours[name], np.nan)}
+        checks = list(proof._compare("x", "float64", FLOAT64, poisoned, ours, 8))
+        wrong = [check for check in checks if not check.ok]
+        assert [check.detail for check in wrong] == [name.removeprefix(f"{group}/")]
+    assert np.isnan(proof._apart({**ours, "final_scores": ours["final_scores"] * np.nan}, ours))
+
+
 def test_a_check_with_nan_is_not_ok():
     made = Check(
         framework="x", precision="float64", what="y", seen=float("nan"), bound=1.0, detail=""

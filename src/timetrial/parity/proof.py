@@ -279,12 +279,13 @@ def _compare(
 
 
 def _apart(side: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> float:
-    """Return the largest difference of the steps, as a multiple of its bound."""
-    return max(
+    """Return the largest difference of the steps, as a multiple of its bound; NaN stays NaN."""
+    multiples = (
         _relative(side["losses"], reference["losses"])[0] / FLOAT64.losses,
         _tensors(side, reference, "final")[0] / FLOAT64.variables,
         _array(side, reference, "final_scores")[0] / FLOAT64.final_scores,
     )
+    return float(np.max(multiples))
 
 
 def _same_shapes(
@@ -325,13 +326,15 @@ def _tensors(
         if seen is None or seen.shape != reference[name].shape:
             return float("inf"), f"{name.removeprefix(f'{group}/')} is missing or of other shape"
         apart = _largest(seen, reference[name], floor)
-        if not apart <= worst:
+        if np.isnan(apart):
+            return apart, name.removeprefix(f"{group}/")
+        if apart > worst:
             worst, where = apart, name.removeprefix(f"{group}/")
     return worst, where
 
 
 def _largest(seen: np.ndarray, expected: np.ndarray, floor: float) -> float:
-    difference = float(np.abs(seen.astype(np.float64) - expected).max())
+    difference = float(np.abs(seen.astype(np.float64) - expected).max())  # NaN if any is
     scale = max(float(np.abs(expected).max()), floor)
     return difference / scale if scale else difference
 
