@@ -232,10 +232,11 @@ def test_a_python_file_gives_the_task_with_its_content_and_notes(folder: Path) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("import nothing_of_the_kind", "cannot be executed: ModuleNotFoundError"),
-        ("raise SystemExit(3)", "cannot be executed: SystemExit"),
+        ("import nothing_of_the_kind\nTASK = 3", "cannot be executed: ModuleNotFoundError"),
+        ("raise SystemExit(3)\nTASK = 3", "cannot be executed: SystemExit"),
         ("TASK = 3", "TASK as int.*--division open"),
-        ("print", "TASK as NoneType"),
+        ("print", "defines no TASK: it is a script"),
+        ("TASK = None", "TASK as NoneType"),
         (PY.format(changes='implementations={"torch": "my_code:build"}'), "installed package"),
         (PY.format(changes="dataset=msgspec.structs.replace(TASK.dataset, train_count=9)"),
          "train_count = 9, the data have 38"),

@@ -180,13 +180,14 @@ def test_sleep_is_on_the_clock_whatever_time_the_lines_tell(tmp_path: Path) -> N
     """
     record = ran(tmp_path, sleeper)
     before, after = record.evaluations
-    assert after.at_s - before.at_s >= 1.5
+    waited_s = 1.5 - 0.1  # lines are timed as they are read: a busy parent may read the first late
+    assert after.at_s - before.at_s >= waited_s
     target = record.plan.target
     assert target is not None
     time_to = measures.time_to_target(record, target)
     assert time_to is not None
     assert time_to.reached
-    assert time_to.seconds >= 1.5
+    assert time_to.seconds >= waited_s
     said = {event.key: event.time_ms for event in events_of(record, Said)}
     assert said["staging_stop"] == 10**12 - 10**6  # kept as said
     assert failed_checks(record) == {}
