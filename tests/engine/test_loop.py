@@ -12,8 +12,8 @@ import pytest
 from timetrial.datasets.load import load_splits
 from timetrial.engine import checkpoint, loop
 from timetrial.engine.clock import Laps, SegmentClock
-from timetrial.engine.events import WORKER_LOG, Evaluated, Segment
-from timetrial.plan import Plan
+from timetrial.engine.events import WORKER_LOG, Evaluated, Measured, Segment
+from timetrial.plan import Plan, variant_of
 from timetrial.rundir import LogWriter, RunDir
 from timetrial.spec import Split, SplitName, Workload
 from timetrial.testing import fakes, runs
@@ -122,3 +122,46 @@ def test_every_segment_of_the_loop_follows_the_one_before(
         "imports", *(["train", "eval", "log"] * 4), "eval", "checkpoint",
     ]  # fmt: skip
     assert segments[-1].next == "teardown"
+
+
+def test_own_measures_are_taken_of_the_test_set_at_the_end_outside_every_evaluation(
+    plan: Plan, splits: Mapping[SplitName, Split], tmp_path: Path
+):
+    task = msgspec.structs.replace(
+        plan.task, measures=("confusion_matrix", "accuracy_with_dropout_on")
+    )
+    training = Training(tmp_path / "run", msgspec.structs.replace(plan, task=task), splits)
+    training.attempt()
+    events = WORKER_LOG.read(training.run.events(0))
+    measured = [e for e in events if isinstance(e, Measured)]
+    assert [(e.name, e.step, e.split) for e in measured] == [("confusion_matrix", STEPS, "test")]
+    table = measured[0].table  # the fake network has no dropout to leave on
+    counts = [int((splits["test"].labels == label).sum()) for label in range(10)]
+    assert [sum(row) for row in table] == counts
+    last = [e for e in events if isinstance(e, Evaluated)][-1]
+    assert sum(row[label] for label, row in enumerate(table)) / sum(counts) == last.accuracy
+    segments = [e for e in events if isinstance(e, Segment)]
+    around = [e for e in segments if e.start_ns <= measured[0].t_ns <= e.t_ns]
+    assert [e.name for e in around] == ["log"]
+
+
+def test_a_run_on_training_accuracy_stops_on_it_and_still_looks_at_test(
+    plan: Plan, splits: Mapping[SplitName, Split], tmp_path: Path
+):
+    task = variant_of(plan.task, dataset=None, eval_split="train")
+    assert task.hash() != plan.task.hash()
+    assert {target.split for target in (*task.targets, task.light_target)} == {"train"}
+    easy = msgspec.structs.replace(task.targets[0], threshold=0.5)
+    changed = msgspec.structs.replace(plan, task=task, target=easy)
+    training = Training(tmp_path / "run", changed, splits)
+    outcome = training.attempt()
+    assert outcome.status == "reached"
+    seen = [(step, split) for step, split, _ in training.evaluations()]
+    assert seen[-1] == (outcome.step, "test")
+    assert {split for _, split in seen[:-1]} == {"train"}
+    examples = {
+        e.split: e.examples
+        for e in WORKER_LOG.read(training.run.events(0))
+        if isinstance(e, Evaluated)
+    }
+    assert examples == {"train": len(splits["train"]), "test": len(splits["test"])}

@@ -178,3 +178,17 @@ def test_a_plan_is_what_the_file_of_a_run_holds(digits: Ran) -> None:
         plan = msgspec.json.decode(path.read_bytes(), type=Plan)
         assert plan.run == path.parent.name
         assert plan.task_hash == plan.task.hash()
+
+
+def test_the_evaluated_split_is_changed_where_the_rules_allow_it() -> None:
+    (usual,) = tt.plans("cifar10-resnet20-v2", seeds=[1], dataset="cifar10-jpeg")
+    (changed,) = tt.plans(
+        "cifar10-resnet20-v2", seeds=[1], dataset="cifar10-jpeg", eval_split="train"
+    )
+
+    assert (usual.task.eval_split, changed.task.eval_split) == ("test", "train")
+    assert changed.task_hash != usual.task_hash
+    assert changed.target is not None
+    assert changed.target.split == "train"
+    with pytest.raises(UsageError, match="--eval-split train is not possible for task mnist-cnn"):
+        tt.plans("mnist-cnn", seeds=[1], eval_split="train")

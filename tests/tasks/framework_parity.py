@@ -19,6 +19,7 @@ from timetrial.spec import (
     Inspectable,
     Network,
     Precision,
+    PredictsWithDropout,
     Sgd,
     Task,
     Workload,
@@ -107,6 +108,23 @@ class NetworkParity:
         assert scores["bfloat16"].dtype == np.float32
         gap = farthest({"": scores["bfloat16"]}, {"": scores["float32"]})
         assert 1e-4 < gap < 0.1  # another arithmetic, the same network
+
+    def test_dropout_left_on_gives_the_references_scores_and_is_off_again(
+        self, build: Build
+    ) -> None:
+        task = every_layer()
+        test = small_splits(task)["test"]
+        work = _work(task, "float64")
+        fast, slow = (make(work, small_splits(task), no_lap) for make in (build, reference.build))
+        assert isinstance(fast, PredictsWithDropout)
+        assert isinstance(slow, PredictsWithDropout)
+        fast.advance(2)
+        slow.advance(2)
+        plain, dropped = fast.predict(test), fast.predict_with_dropout(test)
+        assert farthest({"": dropped}, {"": slow.predict_with_dropout(test)}) < TOLERANCE
+        assert farthest({"": plain}, {"": dropped}) > 1e-3
+        assert np.array_equal(fast.predict(test), plain)
+        assert np.array_equal(fast.predict_with_dropout(test), dropped)
 
     def test_assign_takes_variables_and_the_state_holds_them(self, build: Build) -> None:
         task = every_layer()

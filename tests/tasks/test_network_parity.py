@@ -11,12 +11,14 @@ from small_data import small_splits, small_task
 from torch.nn import functional
 
 from timetrial.engine.metrics import cross_entropy
+from timetrial.errors import UsageError
 from timetrial.plan import find_task
 from timetrial.spec import (
     Conv2d,
     Dense,
     MaxPool2d,
     Network,
+    Residual,
     Split,
     SplitName,
     Task,
@@ -145,3 +147,27 @@ def test_gradients_agree_with_finite_differences_of_the_loss():
             weight[place] = kept
         slope = (losses[0] - losses[1]) / 2e-6
         assert gradient[place] == pytest.approx(slope, rel=1e-5, abs=1e-8), key
+
+
+def test_a_residual_block_whose_ways_do_not_meet_is_refused():
+    way = {"kernel": 3, "padding": 1, "activation": "linear", "init": "he_normal_fan_out"}
+    block = Residual(
+        body=(Conv2d(filters=8, stride=2, **way),),
+        shortcut=(Conv2d(filters=8, **way),),
+        activation="relu",
+    )
+    with pytest.raises(UsageError, match=r"block 0: .*\(4, 4, 8\).*\(8, 8, 8\)"):
+        placed((8, 8, 3), (block,))
+
+
+@pytest.mark.parametrize("count", [1, 16, 250, 251])
+def test_prediction_sees_every_example_once_whatever_is_left_for_the_last_batch(count: int):
+    task = small_task(find_task("cifar10-resnet20-v1"))
+    made, _ = pair(task, small_splits(task))
+    images = np.random.default_rng(1).integers(0, 256, size=(count, *task.dataset.input_shape))
+    images = images.astype(np.uint8)
+    together = made.predict(images)
+    assert together.shape == (count, 10)
+    for number in {0, count // 2, count - 1}:
+        alone = made.predict(images[number : number + 1])
+        np.testing.assert_allclose(together[number], alone[0], atol=1e-10)

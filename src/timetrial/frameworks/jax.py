@@ -67,8 +67,13 @@ def start(device: str, *, threads: int, precision: Precision) -> jax.Device:
     found = find_device(device)
     jax.config.update("jax_default_device", found)
     jax.config.update("jax_default_matmul_precision", "highest")  # float32: never TF32 or bfloat16
-    jax.config.update("jax_enable_x64", precision == "float64")
+    set_precision(precision)
     return found
+
+
+def set_precision(precision: Precision) -> None:
+    """Let JAX compute in float64 where the run asks for it: as shipped it makes float32 of it."""
+    jax.config.update("jax_enable_x64", precision == "float64")
 
 
 def find_device(name: str) -> jax.Device:

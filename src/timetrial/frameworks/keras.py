@@ -178,10 +178,6 @@ def import_keras(backend: Backend) -> ModuleType:
             f"keras-{backend} cannot start: this process already holds Keras on {running}, and "
             f"one process holds one backend. Start another process, or choose keras-{running}."
         )
-    # Keras computes means and losses in float32 even of float64, unless on TensorFlow: 4e-9 to
-    # 6e-8 off after 20 steps; with this entry 4e-16 (Keras 3.15.1, against PyTorch in float64).
-    dtypes = importlib.import_module("keras.src.backend.common.dtypes")
-    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
     return keras
 
 
@@ -192,6 +188,14 @@ def set_keras(keras: ModuleType, precision: Precision) -> dict[str, str]:
     one are the implementation's to choose.
     """
     keras.config.set_floatx("float64" if precision == "float64" else "float32")
+    # Keras computes means and losses in float32 even of float64, unless on TensorFlow: 4e-9 to
+    # 6e-8 off after 20 steps; with this entry 4e-16 (Keras 3.15.1, against PyTorch in float64).
+    dtypes = importlib.import_module("keras.src.backend.common.dtypes")
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    if keras.backend.backend() == "jax":
+        from timetrial.frameworks import jax
+
+        jax.set_precision(precision)
     keras.config.set_epsilon(1e-7)  # Keras' own default
     keras.config.set_image_data_format("channels_last")  # the layout TensorFlow's CPU has
     return {

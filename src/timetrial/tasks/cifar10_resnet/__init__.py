@@ -10,11 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from timetrial.spec import (
-    BatchNorm,
-    Conv2d,
     CropFlip,
-    DatasetUse,
-    Dense,
     GlobalAveragePool,
     Layer,
     Milestones,
@@ -24,29 +20,24 @@ from timetrial.spec import (
     Residual,
     Sgd,
     Source,
-    SplitRule,
-    Target,
     Task,
 )
 from timetrial.tasks.networks import IMPLEMENTATIONS
+from timetrial.tasks.networks.pieces import (
+    NORM,
+    PRECISIONS,
+    cifar10,
+    conv,
+    on_test,
+    projection,
+    scores,
+)
 
 DEPTHS: Final = (20, 32, 44, 56)
 VERSIONS: Final = (1, 2)
 STEPS_PER_EPOCH: Final = 391  # 390 batches of 128 and one of 80
-NORM: Final = BatchNorm(epsilon=1e-5, momentum=0.1)
 
-DATASET: Final = DatasetUse(
-    name="cifar10",
-    input_shape=(32, 32, 3),
-    classes=10,
-    train_count=50_000,
-    validation_count=0,
-    test_count=10_000,
-    split=SplitRule(test_fraction=None, validation_count=0, seed=0),
-    divide_by=255.0,
-    mean=(0.4914, 0.4822, 0.4465),
-    std=(0.2023, 0.1994, 0.2010),
-)
+DATASET: Final = cifar10((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 SOURCES: Final = (
     Source(
         text="MLBench documentation, closed division, task 1",
@@ -63,22 +54,9 @@ SOURCES: Final = (
 )
 
 
-def _conv(filters: int, kernel: int = 3, stride: int = 1) -> Conv2d:
-    return Conv2d(
-        filters=filters,
-        kernel=kernel,
-        padding=kernel // 2,
-        activation="linear",
-        init="he_normal_fan_out",
-        stride=stride,
-        bias=False,
-    )
-
-
 def _block(filters: int, stride: int, version: int) -> Residual:
-    wider: tuple[Layer, ...] = (_conv(filters, kernel=1, stride=stride), NORM)
-    shortcut = wider if stride != 1 else ()
-    first, second = _conv(filters, stride=stride), _conv(filters)
+    shortcut = projection(filters, stride) if stride != 1 else ()
+    first, second = conv(filters, stride=stride), conv(filters)
     if version == 1:
         body: tuple[Layer, ...] = (first, NORM, Relu(), second, NORM)
         return Residual(body=body, shortcut=shortcut, activation="relu")
@@ -93,12 +71,7 @@ def network(depth: int, version: int) -> Network:
         for filters in (16, 32, 64)
         for number in range((depth - 2) // 6)
     ]
-    head = Dense(units=10, activation="linear", init="uniform_fan_in")
-    return Network(layers=(_conv(16), NORM, Relu(), *blocks, GlobalAveragePool(), head))
-
-
-def _target(threshold: float) -> Target:
-    return Target(metric="accuracy", threshold=threshold, direction="at_least", split="test")
+    return Network(layers=(conv(16), NORM, Relu(), *blocks, GlobalAveragePool(), scores(10)))
 
 
 def _task(depth: int, version: int) -> Task:
@@ -127,11 +100,11 @@ def _task(depth: int, version: int) -> Task:
         steps_max=164 * STEPS_PER_EPOCH,
         eval_every_steps=STEPS_PER_EPOCH,
         eval_split="test",
-        targets=(_target(0.7), _target(0.8), _target(0.9), _target(0.97)),
-        light_target=_target(0.5),
+        targets=(on_test(0.7), on_test(0.8), on_test(0.9), on_test(0.97)),
+        light_target=on_test(0.5),
         stops_at_target=True,
         measures=("accuracy_after_2_hours",),
-        precisions=("float32", "float64", "bfloat16"),
+        precisions=PRECISIONS,
         implementations=IMPLEMENTATIONS,
         sources=SOURCES,
         notes=(
@@ -178,11 +151,11 @@ _REFERENCE_2020: Final = Task(
     steps_max=164 * STEPS_PER_EPOCH,
     eval_every_steps=STEPS_PER_EPOCH,
     eval_split="test",
-    targets=(_target(0.7), _target(0.8)),
-    light_target=_target(0.5),
+    targets=(on_test(0.7), on_test(0.8)),
+    light_target=on_test(0.5),
     stops_at_target=True,
     measures=(),
-    precisions=("float32", "float64", "bfloat16"),
+    precisions=PRECISIONS,
     implementations=IMPLEMENTATIONS,
     sources=(
         Source(

@@ -7,44 +7,33 @@ from typing import Final
 import msgspec
 
 from timetrial.spec import (
-    BatchNorm,
-    Conv2d,
-    DatasetUse,
-    Dense,
     GlobalAveragePool,
-    Layer,
-    MaxPool2d,
     Network,
     Relu,
     Residual,
     Sgd,
     Source,
-    SplitRule,
-    Target,
     Task,
 )
 from timetrial.tasks.networks import IMPLEMENTATIONS
-
-NORM: Final = BatchNorm(epsilon=1e-5, momentum=0.1)
-
-
-def _conv(filters: int, kernel: int = 3, stride: int = 1) -> Conv2d:
-    return Conv2d(
-        filters=filters,
-        kernel=kernel,
-        padding=kernel // 2,
-        activation="linear",
-        init="he_normal_fan_out",
-        stride=stride,
-        bias=False,
-    )
+from timetrial.tasks.networks.pieces import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NORM,
+    PRECISIONS,
+    cifar10,
+    conv,
+    imagenet_stem,
+    on_test,
+    projection,
+    scores,
+)
 
 
 def _block(filters: int, stride: int) -> Residual:
-    wider: tuple[Layer, ...] = (_conv(filters, kernel=1, stride=stride), NORM)
     return Residual(
-        body=(_conv(filters, stride=stride), NORM, Relu(), _conv(filters), NORM),
-        shortcut=wider if stride != 1 else (),
+        body=(conv(filters, stride=stride), NORM, Relu(), conv(filters), NORM),
+        shortcut=projection(filters, stride) if stride != 1 else (),
         activation="relu",
     )
 
@@ -56,31 +45,14 @@ def network() -> Network:
         for filters in (64, 128, 256, 512)
         for number in range(2)
     ]
-    stem = (_conv(64, kernel=7, stride=2), NORM, Relu(), MaxPool2d(size=3, stride=2, padding=1))
-    head = Dense(units=10, activation="linear", init="uniform_fan_in")
-    return Network(layers=(*stem, *blocks, GlobalAveragePool(), head))
-
-
-def _target(threshold: float) -> Target:
-    return Target(metric="accuracy", threshold=threshold, direction="at_least", split="test")
+    return Network(layers=(*imagenet_stem(), *blocks, GlobalAveragePool(), scores(10)))
 
 
 TASK: Final = Task(
     name="cifar10-resnet18",
     version=1,
     title="CIFAR-10, the script of platform-benchmark: ResNet-18 from scratch, 5 epochs",
-    dataset=DatasetUse(
-        name="cifar10",
-        input_shape=(32, 32, 3),
-        classes=10,
-        train_count=50_000,
-        validation_count=0,
-        test_count=10_000,
-        split=SplitRule(test_fraction=None, validation_count=0, seed=0),
-        divide_by=255.0,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
-    ),
+    dataset=cifar10(IMAGENET_MEAN, IMAGENET_STD),
     model=network(),
     loss="cross_entropy",
     optimizer=Sgd(
@@ -96,11 +68,11 @@ TASK: Final = Task(
     steps_max=485,  # 5 epochs of 97
     eval_every_steps=97,
     eval_split="test",
-    targets=(_target(0.5),),
-    light_target=_target(0.35),
+    targets=(on_test(0.5),),
+    light_target=on_test(0.35),
     stops_at_target=False,
     measures=("confusion_matrix",),
-    precisions=("float32", "float64", "bfloat16"),
+    precisions=PRECISIONS,
     implementations=IMPLEMENTATIONS,
     sources=(
         Source(

@@ -10,7 +10,6 @@ from typing import Final
 
 from timetrial.spec import (
     Conv2d,
-    DatasetUse,
     Dense,
     Dropout,
     Flatten,
@@ -19,11 +18,10 @@ from timetrial.spec import (
     Network,
     Sgd,
     Source,
-    SplitRule,
-    Target,
     Task,
 )
 from timetrial.tasks.networks import IMPLEMENTATIONS
+from timetrial.tasks.networks.pieces import PRECISIONS, cifar10, on_test, scores
 
 PUBLISHED: Final = ((64, 2), (128, 2), (256, 4), (512, 5), (512, 4))  # filters, convolutions
 VGG16: Final = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -38,13 +36,8 @@ def network(blocks: tuple[tuple[int, int], ...]) -> Network:
         )
         layers += [*(conv for _ in range(count)), MaxPool2d(size=2)]
     hidden = Dense(units=512, activation="relu", init="uniform_fan_in")
-    scores = Dense(units=10, activation="linear", init="uniform_fan_in")
     dropout = Dropout(rate=0.5)
-    return Network(layers=(*layers, Flatten(), hidden, dropout, hidden, dropout, scores))
-
-
-def _target(threshold: float) -> Target:
-    return Target(metric="accuracy", threshold=threshold, direction="at_least", split="test")
+    return Network(layers=(*layers, Flatten(), hidden, dropout, hidden, dropout, scores(10)))
 
 
 def _task(name: str, title: str, blocks: tuple[tuple[int, int], ...], *notes: str) -> Task:
@@ -52,18 +45,7 @@ def _task(name: str, title: str, blocks: tuple[tuple[int, int], ...], *notes: st
         name=name,
         version=1,
         title=title,
-        dataset=DatasetUse(
-            name="cifar10",
-            input_shape=(32, 32, 3),
-            classes=10,
-            train_count=50_000,
-            validation_count=0,
-            test_count=10_000,
-            split=SplitRule(test_fraction=None, validation_count=0, seed=0),
-            divide_by=255.0,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-        ),
+        dataset=cifar10((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         model=network(blocks),
         loss="cross_entropy",
         optimizer=Sgd(
@@ -79,11 +61,11 @@ def _task(name: str, title: str, blocks: tuple[tuple[int, int], ...], *notes: st
         steps_max=1_955,  # 5 epochs of 391
         eval_every_steps=391,
         eval_split="test",
-        targets=(_target(0.55),),
-        light_target=_target(0.15),
+        targets=(on_test(0.55),),
+        light_target=on_test(0.15),
         stops_at_target=False,
         measures=("accuracy_with_dropout_on",),
-        precisions=("float32", "float64", "bfloat16"),
+        precisions=PRECISIONS,
         implementations=IMPLEMENTATIONS,
         sources=(
             Source(

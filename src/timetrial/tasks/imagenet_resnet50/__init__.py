@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from timetrial.spec import (
-    BatchNorm,
-    Conv2d,
     DatasetUse,
-    Dense,
     GlobalAveragePool,
     Layer,
-    MaxPool2d,
     Milestones,
     Network,
     Relu,
@@ -19,36 +17,33 @@ from timetrial.spec import (
     Sgd,
     Source,
     SplitRule,
-    Target,
     Task,
 )
+from timetrial.tasks.networks.pieces import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NORM,
+    PRECISIONS,
+    conv,
+    imagenet_stem,
+    on_test,
+    projection,
+    scores,
+)
 
-NORM: Final = BatchNorm(epsilon=1e-5, momentum=0.1)
-LAST_NORM: Final = BatchNorm(epsilon=1e-5, momentum=0.1, initial_scale=0.0)
+LAST_NORM: Final = msgspec.structs.replace(NORM, initial_scale=0.0)
 EPOCH: Final = 5_005  # steps: 5,004 of 256 images and one of 143
-
-
-def _conv(filters: int, kernel: int, stride: int = 1) -> Conv2d:
-    return Conv2d(
-        filters=filters,
-        kernel=kernel,
-        padding=kernel // 2,
-        activation="linear",
-        init="he_normal_fan_out",
-        stride=stride,
-        bias=False,
-    )
 
 
 def _block(width: int, stride: int, *, first: bool) -> Residual:
     """Return a bottleneck; the 3 × 3 convolution has the stride, and 4 × `width` filters leave."""
     body: tuple[Layer, ...] = (
-        *(_conv(width, 1), NORM, Relu()),
-        *(_conv(width, 3, stride), NORM, Relu()),
-        *(_conv(4 * width, 1), LAST_NORM),
+        *(conv(width, 1), NORM, Relu()),
+        *(conv(width, 3, stride), NORM, Relu()),
+        *(conv(4 * width, 1), LAST_NORM),
     )
-    wider: tuple[Layer, ...] = (_conv(4 * width, 1, stride), NORM)
-    return Residual(body=body, shortcut=wider if first else (), activation="relu")
+    shortcut = projection(4 * width, stride) if first else ()
+    return Residual(body=body, shortcut=shortcut, activation="relu")
 
 
 def network(classes: int = 1000) -> Network:
@@ -58,13 +53,7 @@ def network(classes: int = 1000) -> Network:
         for width, depth in ((64, 3), (128, 4), (256, 6), (512, 3))
         for number in range(depth)
     ]
-    stem = (_conv(64, 7, 2), NORM, Relu(), MaxPool2d(size=3, stride=2, padding=1))
-    head = Dense(units=classes, activation="linear", init="uniform_fan_in")
-    return Network(layers=(*stem, *blocks, GlobalAveragePool(), head))
-
-
-def _target(threshold: float) -> Target:
-    return Target(metric="top5_accuracy", threshold=threshold, direction="at_least", split="test")
+    return Network(layers=(*imagenet_stem(), *blocks, GlobalAveragePool(), scores(classes)))
 
 
 TASK: Final = Task(
@@ -80,8 +69,8 @@ TASK: Final = Task(
         test_count=50_000,  # ImageNet calls it validation; the labels of its test set are secret
         split=SplitRule(test_fraction=None, validation_count=0, seed=0),
         divide_by=255.0,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
         train_view="resized_crop_flip",
     ),
     model=network(),
@@ -105,11 +94,11 @@ TASK: Final = Task(
     steps_max=90 * EPOCH,
     eval_every_steps=EPOCH,
     eval_split="test",
-    targets=(_target(0.93),),
-    light_target=_target(0.6),
+    targets=(on_test(0.93, "top5_accuracy"),),
+    light_target=on_test(0.6, "top5_accuracy"),
     stops_at_target=False,
     measures=(),
-    precisions=("float32", "float64", "bfloat16"),
+    precisions=PRECISIONS,
     implementations={"torch": "timetrial.tasks.networks.with_torch:build"},
     sources=(
         Source(

@@ -2,6 +2,7 @@
 
 weights       what a run starts from
 schedules     the learning rate of every step
+pieces        what the rules of several tasks are made of
 batches       order, augmentation and dropout masks: the same random numbers for every framework
 decoding      mini-batches of images that are decoded when asked for
 with_torch, with_jax, with_keras
@@ -25,6 +26,9 @@ IMPLEMENTATIONS: Final[Mapping[str, str]] = {
     "keras-jax": "timetrial.tasks.networks.with_keras:build",
     "keras-torch": "timetrial.tasks.networks.with_keras:build",
 }
+
+
+PREDICT_BATCH: Final = 250  # examples; 1000 took PyTorch 2.4 times as long (docs/results.md)
 
 
 class Rules(NamedTuple):

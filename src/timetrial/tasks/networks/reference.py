@@ -28,7 +28,14 @@ from timetrial.spec import (
     placed,
 )
 from timetrial.tasks.networks import decayed, is_statistic, rules_of
-from timetrial.tasks.networks.batches import Draws, augmented, draw, position, preprocess
+from timetrial.tasks.networks.batches import (
+    Draws,
+    augmented,
+    draw,
+    position,
+    preprocess,
+    test_masks,
+)
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
 from timetrial.tasks.networks.weights import initial_variables
 
@@ -36,10 +43,10 @@ from timetrial.tasks.networks.weights import initial_variables
 class _Pass:
     """What one way through the network needs to know, and what it leaves for the way back."""
 
-    def __init__(self, chosen: np.ndarray | None, draws: Draws | None) -> None:
-        """Training with the chosen examples' draws; without: evaluation."""
-        self.chosen = chosen
-        self.draws = draws
+    def __init__(self, masks: Mapping[str, np.ndarray], *, moves: bool) -> None:
+        """`masks` of the dropout that is on, by path; `moves`: norms go by the batch."""
+        self.masks = masks
+        self.moves = moves
         self.caches: dict[str, Any] = {}
         self.moved: dict[str, np.ndarray] = {}  # running statistics after a training pass
         self.gradients: dict[str, np.ndarray] = {}
@@ -70,9 +77,8 @@ class NumpyNetwork:
     def advance(self, steps: int) -> None:
         """Train for `steps` mini-batches."""
         for _ in range(steps):
-            x, chosen, draws = self._batch(self._step)
+            x, chosen, way = self._batch(self._step)
             self._lap("data")
-            way = _Pass(chosen, draws)
             scores = self._chain(self._rules.chain, x, way)
             self._lap("forward")
             self._back(self._rules.chain, self._slope(scores, self._labels[chosen])[1], way)
@@ -84,9 +90,15 @@ class NumpyNetwork:
 
     def predict(self, inputs: np.ndarray | Split) -> np.ndarray:
         """Return scores, shape (examples, classes)."""
-        raw = inputs.inputs if isinstance(inputs, Split) else inputs
+        return self._scores(inputs.inputs if isinstance(inputs, Split) else inputs, {})
+
+    def predict_with_dropout(self, split: Split) -> np.ndarray:
+        """Return scores of a split with dropout on."""
+        return self._scores(split.inputs, test_masks(self._rules, self._seed, len(split)))
+
+    def _scores(self, raw: np.ndarray, masks: Mapping[str, np.ndarray]) -> np.ndarray:
         x = preprocess(self._task, raw, self._dtype)
-        return self._chain(self._rules.chain, x, _Pass(None, None))
+        return self._chain(self._rules.chain, x, _Pass(masks, moves=False))
 
     def state(self) -> bytes:
         """Return variables, velocity and step."""
@@ -116,20 +128,20 @@ class NumpyNetwork:
 
     def probe(self, step: int) -> Probe:
         """Return inputs, scores, loss and gradients of the mini-batch of `step`."""
-        x, chosen, draws = self._batch(step)
-        way = _Pass(chosen, draws)
+        x, chosen, way = self._batch(step)
         scores = self._chain(self._rules.chain, x, way)
         loss, slope = self._slope(scores, self._labels[chosen])
         self._back(self._rules.chain, slope, way)
         return Probe(x, scores, loss, way.gradients)
 
-    def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray, Draws]:
+    def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray, _Pass]:
         epoch, begin, end = position(self._task, step)
         if self._draws is None or self._draws.epoch != epoch:
             self._draws = draw(self._rules, self._seed, epoch)
         chosen = self._draws.order[begin:end]
         raw = augmented(self._task, self._inputs, chosen, self._draws)
-        return preprocess(self._task, raw, self._dtype), chosen, self._draws
+        masks = {path: mask[chosen] for path, mask in self._draws.masks.items()}
+        return preprocess(self._task, raw, self._dtype), chosen, _Pass(masks, moves=True)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {f"variables/{name}": value for name, value in self._variables.items()}
@@ -180,10 +192,9 @@ class NumpyNetwork:
                 out = x.mean(axis=(1, 2))
                 return out
             case Dropout(rate=rate):
-                if way.draws is None:
+                if path not in way.masks:
                     return x
-                keep = way.draws.masks[path][way.chosen]
-                way.caches[path] = keep.astype(self._dtype) / self._dtype.type(1 - rate)
+                way.caches[path] = way.masks[path].astype(self._dtype) / self._dtype.type(1 - rate)
                 out = x * way.caches[path]
                 return out
             case Flatten():
@@ -200,7 +211,7 @@ class NumpyNetwork:
     def _normalise(self, path: str, layer: BatchNorm, x: np.ndarray, way: _Pass) -> np.ndarray:
         running = [self._variables[f"{path}.{part}"] for part in ("mean", "variance")]
         axes = tuple(range(x.ndim - 1))
-        if way.draws is None:
+        if not way.moves:
             mean, variance = running
         else:
             mean, variance = x.mean(axis=axes), x.var(axis=axes)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import numpy as jnp
 
 from timetrial.engine import checkpoint
-from timetrial.frameworks.jax import find_device
+from timetrial.frameworks.jax import find_device, set_precision
 from timetrial.spec import (
     BatchNorm,
     Conv2d,
@@ -33,7 +33,6 @@ from timetrial.spec import (
     Lap,
     Layer,
     MaxPool2d,
-    Precision,
     Probe,
     Relu,
     Residual,
@@ -42,18 +41,17 @@ from timetrial.spec import (
     SplitName,
     Workload,
 )
-from timetrial.tasks.networks import decayed, is_statistic, rules_of
+from timetrial.tasks.networks import PREDICT_BATCH, decayed, is_statistic, rules_of
 from timetrial.tasks.networks.batches import (
     Draws,
     augmented,
     draw,
     position,
     scale_and_offset,
+    test_masks,
 )
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
 from timetrial.tasks.networks.weights import initial_variables
-
-PREDICT_BATCH: Final = 250  # examples
 
 Tree: TypeAlias = Any  # nested dicts of arrays, as Flax and Optax keep them
 
@@ -70,8 +68,11 @@ class Chain(nn.Module):
     above: str = ""  # the path of the chain itself
 
     @nn.compact
-    def __call__(self, x: jax.Array, masks: Mapping[str, jax.Array] | None) -> jax.Array:
-        """Return the scores; `masks` of the dropout layers by path, None: evaluation mode."""
+    def __call__(self, x: jax.Array, masks: Mapping[str, jax.Array], moves: bool) -> jax.Array:
+        """Return the scores; `masks` of the dropout layers that are on, by path.
+
+        `moves`: norms normalise by the batch and move their running figures.
+        """
         kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         for index, layer in enumerate(self.layers):
             name = str(index)
@@ -92,9 +93,7 @@ class Chain(nn.Module):
                     x = nn.Dense(units, name=name, **kinds)(x)
                     x = nn.relu(x) if activation == "relu" else x
                 case BatchNorm():
-                    x = Norm(layer.epsilon, layer.momentum, name=name, **kinds)(
-                        x, moves=masks is not None
-                    )
+                    x = Norm(layer.epsilon, layer.momentum, name=name, **kinds)(x, moves=moves)
                 case Relu():
                     x = nn.relu(x)
                 case MaxPool2d(size=size, padding=padding):
@@ -103,13 +102,15 @@ class Chain(nn.Module):
                 case GlobalAveragePool():
                     x = x.mean(axis=(1, 2))
                 case Dropout(rate=rate):
-                    if masks is not None:
+                    if f"{self.above}{name}" in masks:
                         kept = masks[f"{self.above}{name}"].astype(x.dtype)
                         x = x * (kept / jnp.asarray(1 - rate, x.dtype))
                 case Flatten():
                     x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
                 case Residual():
-                    x = Block(layer, above=f"{self.above}{name}.", name=name, **kinds)(x, masks)
+                    x = Block(layer, above=f"{self.above}{name}.", name=name, **kinds)(
+                        x, masks, moves
+                    )
         return x
 
 
@@ -122,11 +123,13 @@ class Block(nn.Module):
     above: str
 
     @nn.compact
-    def __call__(self, x: jax.Array, masks: Mapping[str, jax.Array] | None) -> jax.Array:
+    def __call__(self, x: jax.Array, masks: Mapping[str, jax.Array], moves: bool) -> jax.Array:
         """Return the activation of body(x) + shortcut(x)."""
         ways = {"body": self.layer.body, "shortcut": self.layer.shortcut}
         body, shortcut = (
-            Chain(layers, self.dtype, self.param_dtype, f"{self.above}{name}.", name=name)(x, masks)
+            Chain(layers, self.dtype, self.param_dtype, f"{self.above}{name}.", name=name)(
+                x, masks, moves
+            )
             for name, layers in ways.items()
         )
         y = body + shortcut
@@ -238,6 +241,13 @@ class Batch(NamedTuple):
     rate: Any  # learning rate
 
 
+class Seen(NamedTuple):
+    """Examples to predict."""
+
+    raw: Any
+    masks: dict[str, Any]  # of dropout that is left on; empty: evaluation mode
+
+
 def _prepare(rules: Rules, raw: jax.Array) -> jax.Array:
     kind = rules.model.param_dtype
     scale, offset = (jnp.asarray(part, kind) for part in (rules.scale, rules.offset))
@@ -250,7 +260,7 @@ def _loss(
     """Return the loss; the moved statistics and the scores beside it."""
     variables = {"params": weights, "batch_stats": statistics}
     inputs = _prepare(rules, batch.raw)
-    scores, moved = rules.model.apply(variables, inputs, batch.masks, mutable=["batch_stats"])
+    scores, moved = rules.model.apply(variables, inputs, batch.masks, True, mutable=["batch_stats"])
     scores = scores.astype(inputs.dtype)
     losses = optax.softmax_cross_entropy_with_integer_labels(scores, batch.labels)
     if not rules.class_weights:
@@ -271,10 +281,10 @@ def _train(rules: Rules, held: Held, batch: Batch) -> Held:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _score(rules: Rules, held: Held, raw: jax.Array) -> jax.Array:
+def _score(rules: Rules, held: Held, seen: Seen) -> jax.Array:
     variables = {"params": held.weights, "batch_stats": held.statistics}
-    inputs = _prepare(rules, raw)
-    scores = rules.model.apply(variables, inputs, None)
+    inputs = _prepare(rules, seen.raw)
+    scores = rules.model.apply(variables, inputs, seen.masks, False)
     assert isinstance(scores, jax.Array)
     return scores.astype(inputs.dtype)
 
@@ -299,10 +309,11 @@ class Programs:
         self._rules = rules
         self._made: dict[tuple[object, ...], Any] = {}
 
-    def of(self, function: Any, held: Held, data: Batch | jax.Array) -> Callable[..., Any]:
+    def of(self, function: Any, held: Held, data: Batch | Seen) -> Callable[..., Any]:
         """Return the compiled function for data of these shapes."""
-        leaf = jax.tree.leaves(data)[0]  # what else there is has the same length
-        key = (function, leaf.shape, leaf.dtype, leaf.sharding)
+        leaves, structure = jax.tree.flatten(data)
+        leaf = leaves[0]  # what else there is has the same length
+        key = (function, structure, leaf.shape, leaf.dtype, leaf.sharding)
         if key not in self._made:
             self._made[key] = function.lower(self._rules, held, data).compile()
         made: Callable[..., Any] = self._made[key]
@@ -323,7 +334,7 @@ class JaxNetwork:
 
     def __init__(self, work: Workload, splits: Mapping[SplitName, Split], lap: Lap) -> None:
         """Build the weights from the seed and put them on the device."""
-        _allow(work.precision)
+        set_precision(work.precision)
         self._task = work.task
         self._rules = rules_of(work.task)
         self._seed = work.seed
@@ -340,7 +351,7 @@ class JaxNetwork:
         self._splits = splits
         self._inputs = splits["train"].inputs
         self._labels = splits["train"].labels.astype(np.int32)
-        self._placed: dict[str, list[jax.Array]] = {}
+        self._placed: dict[str, list[Seen]] = {}
         values = initial_variables(work.task, work.seed)
         self._names = list(values)
         velocity = {n: np.zeros(v.shape) for n, v in values.items() if not is_statistic(n)}
@@ -371,6 +382,15 @@ class JaxNetwork:
     def predict(self, inputs: np.ndarray | Split) -> np.ndarray:
         """Return scores, shape (examples, classes); a split stays on the device once seen."""
         parts = self._parts(inputs) if isinstance(inputs, Split) else self._cut(inputs)
+        return self._scores(parts)
+
+    def predict_with_dropout(self, split: Split) -> np.ndarray:
+        """Return scores of a split with dropout on."""
+        return self._scores(
+            self._cut(split.inputs, test_masks(self._rules, self._seed, len(split)))
+        )
+
+    def _scores(self, parts: list[Seen]) -> np.ndarray:
         held = self._held
         return np.concatenate([self._programs.of(_score, held, part)(held, part) for part in parts])
 
@@ -451,22 +471,19 @@ class JaxNetwork:
         placed: Batch = jax.device_put(batch, self._device)
         return placed
 
-    def _parts(self, split: Split) -> list[jax.Array]:
+    def _parts(self, split: Split) -> list[Seen]:
         if split.name not in self._placed:
             self._placed[split.name] = self._cut(split.inputs)
         return self._placed[split.name]
 
-    def _cut(self, inputs: np.ndarray) -> list[jax.Array]:
+    def _cut(self, inputs: np.ndarray, masks: Mapping[str, np.ndarray] | None = None) -> list[Seen]:
+        """Return the examples on the device, in parts that are predicted at once."""
         starts = range(0, max(len(inputs), 1), PREDICT_BATCH)
-        parts = [inputs[start : start + PREDICT_BATCH] for start in starts]
-        placed: list[jax.Array] = jax.device_put(parts, self._device)
+        parts = [slice(start, start + PREDICT_BATCH) for start in starts]
+        kept = [{path: mask[part] for path, mask in (masks or {}).items()} for part in parts]
+        seen = [Seen(inputs[part], drops) for part, drops in zip(parts, kept, strict=True)]
+        placed: list[Seen] = jax.device_put(seen, self._device)
         return placed
-
-
-def _allow(precision: Precision) -> None:
-    """Let JAX compute in float64 where the run asks for it: as shipped it makes float32 of it."""
-    if precision == "float64":
-        jax.config.update("jax_enable_x64", True)
 
 
 def _name(path: Sequence[str]) -> str:

@@ -10,8 +10,9 @@ Measured figures: docs/results.md.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from keras import layers, ops
 
 from timetrial.engine import checkpoint
 from timetrial.errors import UsageError
+from timetrial.frameworks.keras import set_keras
 from timetrial.spec import (
     BatchNorm,
     Conv2d,
@@ -41,17 +43,24 @@ from timetrial.spec import (
     walk,
 )
 from timetrial.tasks.networks import (
+    PREDICT_BATCH,
     Rules,
     decayed,
     is_statistic,
     rules_of,
 )
-from timetrial.tasks.networks.batches import Draws, augmented, draw, position, scale_and_offset
+from timetrial.tasks.networks.batches import (
+    Draws,
+    augmented,
+    draw,
+    position,
+    scale_and_offset,
+    test_masks,
+)
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
 from timetrial.tasks.networks.weights import initial_variables
 
 BACKENDS: Final = ("tensorflow", "jax", "torch")
-PREDICT_BATCH: Final = 250  # examples
 
 
 # --- layers --------------------------------------------------------------------------------------
@@ -187,6 +196,13 @@ def optimizer_of(rules: Sgd, decays: Sequence[bool]) -> Any:
 # --- the model -----------------------------------------------------------------------------------
 
 
+class _Way(NamedTuple):
+    """In which mode the layers are put together."""
+
+    masks: Mapping[str, Any]  # of dropout that is on, by path
+    moves: bool  # norms normalise by the batch and move their running figures
+
+
 class Parts:
     """The layers of a network, shared by the model that trains and the one that predicts."""
 
@@ -196,17 +212,25 @@ class Parts:
         self.policy = "mixed_bfloat16" if precision == "bfloat16" else kind
         self.layers: dict[str, Any] = {}
         self.prepare = Prepare(*scale_and_offset(rules.task), dtype=kind)
-        raw = keras.Input(rules.task.dataset.input_shape, dtype=stored.name, name="raw")
+        self._rules = rules
+        self._raw = keras.Input(rules.task.dataset.input_shape, dtype=stored.name, name="raw")
         drops = [row for row in walk(rules.chain) if isinstance(row.layer, Dropout)]
-        masks = {
+        self._masks = {
             row.path: keras.Input(row.input_shape, dtype="bool", name=f"mask_{row.path}")
             for row in drops
         }
-        x = self.prepare(raw)
-        last = layers.Activation("linear", dtype=kind)  # scores and loss in the weights' type
-        trained, asked = (last(self._chain(rules.chain, x, way)) for way in (masks, None))
-        self.training = keras.Model([raw, *masks.values()], trained)
-        self.evaluating = keras.Model(raw, asked)
+        self._last = layers.Activation("linear", dtype=kind)  # scores and loss in the weights' type
+        self.training = self._model(self._masks, moves=True)
+        self.evaluating = self._model({}, moves=False)
+
+    @functools.cached_property
+    def with_dropout(self) -> Any:
+        """The model that predicts with dropout on."""
+        return self._model(self._masks, moves=False)
+
+    def _model(self, masks: Mapping[str, Any], *, moves: bool) -> Any:
+        x = self._chain(self._rules.chain, self.prepare(self._raw), _Way(masks, moves))
+        return keras.Model([self._raw, *masks.values()], self._last(x))
 
     def named(self) -> dict[str, Any]:
         """Return the variables by the rules' names."""
@@ -217,25 +241,25 @@ class Parts:
                 names[f"{path}.{last}"] = variable
         return names
 
-    def _chain(self, rows: Sequence[Placed], x: Any, masks: Mapping[str, Any] | None) -> Any:
+    def _chain(self, rows: Sequence[Placed], x: Any, way: _Way) -> Any:
         for row in rows:
-            x = self._apply(row, x, masks)
+            x = self._apply(row, x, way)
         return x
 
-    def _apply(self, row: Placed, x: Any, masks: Mapping[str, Any] | None) -> Any:
+    def _apply(self, row: Placed, x: Any, way: _Way) -> Any:
         path, layer = row.path, row.layer
         match layer:
             case Residual(activation=activation):
                 body = placed(row.input_shape, layer.body, f"{path}.body.")
                 shortcut = placed(row.input_shape, layer.shortcut, f"{path}.shortcut.")
                 y = layers.Add(dtype=self.policy)(
-                    [self._chain(body, x, masks), self._chain(shortcut, x, masks)]
+                    [self._chain(body, x, way), self._chain(shortcut, x, way)]
                 )
                 return ops.relu(y) if activation == "relu" else y
             case BatchNorm():
-                return self._layer(row)(x, **({"training": False} if masks is None else {}))
+                return self._layer(row)(x, **({} if way.moves else {"training": False}))
             case Dropout():
-                return x if masks is None else self._layer(row)(x, masks[path])
+                return self._layer(row)(x, way.masks[path]) if path in way.masks else x
             case Conv2d(padding=padding):
                 x = layers.ZeroPadding2D(padding, dtype=self.policy)(x) if padding else x
                 return self._layer(row)(x)
@@ -298,7 +322,7 @@ class KerasNetwork:
     def __init__(self, work: Workload, splits: Mapping[SplitName, Split], lap: Lap) -> None:
         """Build the models and set the weights from the seed."""
         _check_backend()
-        _allow(work.precision)
+        set_keras(keras, work.precision)
         self._task = work.task
         self._rules = rules_of(work.task)
         self._seed = work.seed
@@ -365,7 +389,14 @@ class KerasNetwork:
             if inputs.name not in self._placed:
                 self._placed[inputs.name] = self._cut(inputs.inputs)
             parts = self._placed[inputs.name]
-        return np.concatenate([self._parts.evaluating.predict_on_batch(part) for part in parts])
+        return np.concatenate([self._parts.evaluating.predict_on_batch([part]) for part in parts])
+
+    def predict_with_dropout(self, split: Split) -> np.ndarray:
+        """Return scores of a split with dropout on."""
+        masks = test_masks(self._rules, self._seed, len(split)).values()
+        parts = zip(*(self._cut(array) for array in (split.inputs, *masks)), strict=True)
+        model = self._parts.with_dropout
+        return np.concatenate([model.predict_on_batch(list(part)) for part in parts])
 
     def state(self) -> bytes:
         """Return variables, velocity and step."""
@@ -467,24 +498,6 @@ def _check_backend() -> None:
             f"Keras runs on {backend}, which cannot train here. Allowed: {', '.join(BACKENDS)}. "
             "Ask for --framework keras-tensorflow, or set KERAS_BACKEND before Keras is imported."
         )
-
-
-def _allow(precision: Precision) -> None:
-    """Let Keras compute in float64 where the run asks for it.
-
-    As shipped it demotes float64 to float32 on JAX and PyTorch (keras 3.15,
-    backend/common/dtypes.py), and JAX does so itself.
-    """
-    keras.config.set_floatx(weights_type(precision))
-    if precision != "float64":
-        return
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-    from keras.src.backend.common import dtypes
-
-    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 
 
 def _array(value: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ Measured figures: docs/results.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from timetrial.spec import (
     Workload,
     placed,
 )
-from timetrial.tasks.networks import decayed, is_statistic, rules_of
+from timetrial.tasks.networks import PREDICT_BATCH, decayed, is_statistic, rules_of
 from timetrial.tasks.networks.batches import (
     crop_indices,
     draw,
@@ -49,8 +49,6 @@ from timetrial.tasks.networks.batches import (
 from timetrial.tasks.networks.decoding import Decoder
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
 from timetrial.tasks.networks.weights import initial_variables
-
-PREDICT_BATCH: Final = 250  # examples; 1000 took 2.4 times as long (docs/results.md)
 
 
 class Op(NamedTuple):
