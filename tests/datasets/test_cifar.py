@@ -227,3 +227,26 @@ def test_an_archive_of_another_content_is_refused(
     info = msgspec.structs.replace(SAMPLE, files=(described(path),))
     with pytest.raises(DataError, match=message):
         read_examples(info, {path.name: str(path)})
+
+
+def test_another_version_of_somebodys_reader_is_not_served_the_decoded_file_of_the_first(
+    tmp_path: Path,
+    binary: dict[str, bytes],
+    python: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The plug-in's 1.1 corrects its labels: what 1.0 decoded is not handed out again."""
+    code = tmp_path / "code"
+    code.mkdir()
+    monkeypatch.syspath_prepend(str(code))
+    own = SAMPLE.reader.partition(":")
+    text = f"from {own[0]} import {own[2]} as read\n"
+    info = either(tmp_path, binary, python)
+    info = msgspec.structs.replace(info, reader="somebodys_reader:read")
+    path = searching(tmp_path / "cache", tmp_path / "both")
+    seen = []
+    for comment in ("", "# 1.1\n"):
+        (code / "somebodys_reader.py").write_text(text + comment)
+        seen.append(prepare(info, path, fetch=False).files)
+        assert prepare(info, path, fetch=False).files == seen[-1]
+    assert seen[0] != seen[1]

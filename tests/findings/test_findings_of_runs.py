@@ -128,11 +128,85 @@ def test_runs_that_differ_in_what_matters_are_never_averaged(
     assert len(findings.group_runs(records[:2])) == 1
 
 
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"precision": "bfloat16"}, "bfloat16"),
+        ({"budget_s": 5.0}, "budget 5.00 s"),
+        ({"target": MISSED}, "stops at accuracy >= 0.9999 on validation"),
+    ],
+    ids=["precision", "budget", "target"],
+)
+def test_systems_that_are_not_averaged_do_not_share_a_name(
+    records: list[RunRecord], field: dict[str, object], said: str
+):
+    """Tables, curves and colours go by the name: precisions of one machine would be one line."""
+    first, second = findings.group_runs([records[0], with_plan(records[1], **field)])
+    assert said not in first.system.name
+    assert said in second.system.name.split(", ")
+    assert len(assembled([records[0], with_plan(records[1], **field)]).bars) == 2
+
+
+def test_another_data_set_and_another_evaluated_split_are_in_the_name(records: list[RunRecord]):
+    task = records[0].plan.task
+    task = msgspec.structs.replace(
+        task, datasets=(task.dataset.name,), eval_splits=(task.eval_split,)
+    )
+    [group] = findings.group_runs([with_plan(records[0], task=task)])
+    assert {"data set digits", "evaluated on validation"} <= set(group.system.name.split(", "))
+
+
+def test_runs_of_two_hosts_are_said_to_be_averaged(records: list[RunRecord]):
+    def note_of(hosts: tuple[str, str]) -> list[str]:
+        moved = []
+        for record, host in zip(records[:2], hosts, strict=True):
+            copy = with_plan(record)
+            assert record.machine is not None
+            copy.machine = msgspec.structs.replace(record.machine, hostname=host)
+            moved.append(copy)
+        return [note for note in assembled(moved).rows[0].notes if "hosts" in note]
+
+    assert note_of(("one", "one")) == []
+    assert note_of(("two", "one")) == ["runs of 2 hosts are averaged as one system: one, two"]
+
+
+def test_a_run_cut_short_is_in_no_time_of_a_whole_run(records: list[RunRecord]):
+    """The budget ended it, or --target did, in a task that stops on nothing."""
+    task = msgspec.structs.replace(records[0].plan.task, stops_at_target=False)
+    [reached] = findings.group_runs([with_plan(record, task=task) for record in records[:2]])
+    assert all(run.steps < run.plan.steps_max for run in reached.runs)
+    row = findings.run_time_row(reached, "mlperf")
+    assert (row.value, row.n) == (None, 0)
+    assert "2 of 2 runs did not do all of the work: not in its figures" in row.notes
+    whole = [with_plan(run, task=task, steps_max=run.steps) for run in reached.runs]
+    [group] = findings.group_runs([*whole[:1], reached.runs[1]])
+    row = findings.run_time_row(group, "mlperf")
+    assert row.n == 1
+    assert row.value == clocks.elapsed_s(whole[0].stretches, clocks.CLOCKS["mlperf"])
+
+
+def test_a_time_budget_is_no_answer_to_what_comes_after_it(records: list[RunRecord]):
+    [first, *_] = records
+    late = 10 + max(seen.at_s for seen in first.evaluations)
+
+    def after(**fields: object) -> float | None:
+        plan = msgspec.structs.replace(first.plan, **fields)
+        assert first.done is not None
+        done = msgspec.structs.replace(first.done, status="budget")
+        run = RunRecord(first.run, plan, done, first.launcher, first.worker)
+        return measures.value_after(run, late, metric="accuracy", split="validation")
+
+    assert after(budget_s=5.0) is None
+    assert after(budget_s=5.0, steps_max=first.steps) is not None  # it came to its last step
+
+
 def test_calibration_pairs_are_noise_and_no_system(records: list[RunRecord]):
     pair = [with_plan(record, calibration="pair") for record in records[:2]]
     found = assembled(pair)
     assert not found.bars
     assert any("A/A calibration" in note for note in found.notes)
+    failed = [with_plan(record, calibration="pair") for record in records[1:]]
+    assert not any("A/A calibration" in note for note in assembled(failed).notes)
 
 
 def test_no_runs_give_no_rows():

@@ -38,3 +38,11 @@ def test_every_field_of_every_row_comes_back_exactly() -> None:
 def test_no_rows_give_the_header_alone() -> None:
     names = [field.name for field in msgspec.structs.fields(Row)]
     assert render_csv([]) == ",".join(names) + "\n"
+
+
+def test_a_text_that_a_spreadsheet_would_compute_gets_an_apostrophe() -> None:
+    [first, *_] = findings().rows
+    row = msgspec.structs.replace(first, system='=HYPERLINK("http://x")', value=-1.5)
+    [line] = csv.DictReader(io.StringIO(render_csv([row]), newline=""))
+    assert line["system"] == '\'=HYPERLINK("http://x")'
+    assert line["value"] == "-1.5"

@@ -207,6 +207,23 @@ def test_mlbench_has_both_metrics_on_both_clocks_and_the_picture_of_depths(
         assert all(low is not None for low in curve.low)
 
 
+def test_pictures_of_other_splits_and_data_sets_are_apart(
+    records: dict[str, list[RunRecord]],
+) -> None:
+    moved = []
+    for record in records["mlbench"]:
+        task = record.plan.task
+        jpeg = msgspec.structs.replace(task.dataset, name="cifar10-jpeg")
+        task = msgspec.structs.replace(task, dataset=jpeg)
+        plan = msgspec.structs.replace(record.plan, task=task, task_hash=task.hash())
+        moved.append(RunRecord(record.run, plan, record.done, record.launcher, record.worker))
+    time, _ = tables([*records["mlbench"], *moved])
+    assert [chart.title for chart in time.charts] == [
+        f"Test error against training steps, ResNet version 2, data set {name}"
+        for name in ("cifar10-jpeg", "digits")
+    ]
+
+
 def test_a_table_holds_the_runs_of_its_suite_alone(records: dict[str, list[RunRecord]]) -> None:
     everything = [record for group in records.values() for record in group]
     found = tables(everything)

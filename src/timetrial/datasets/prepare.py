@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import logging
+from pathlib import Path
 
 from timetrial.datasets import _decoded
 from timetrial.datasets._decoded import Decoded, Origin
@@ -88,7 +91,7 @@ def _decoder(info: DatasetInfo) -> str:
     Raises:
         MissingExtraError: It is not installed.
     """
-    ours = f"timetrial's reader {_READERS}"
+    ours = f"timetrial's reader {_READERS}{_foreign(info)}"
     if info.decoder != "pillow":
         return ours
     try:
@@ -99,3 +102,14 @@ def _decoder(info: DatasetInfo) -> str:
     turbo = features.version("libjpeg_turbo")
     jpeg = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
     return f"Pillow {PIL.__version__} with {jpeg} and {ours}"
+
+
+def _foreign(info: DatasetInfo) -> str:
+    """Return what tells a reader that is not ours from its other versions: its file's hash."""
+    module = info.reader.partition(":")[0]
+    if module.startswith("timetrial."):
+        return ""
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        return f" and {module}"
+    return f" and {module} {hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()[:12]}"

@@ -19,6 +19,7 @@ from timetrial.findings.costs import cost_row, cost_rows
 from timetrial.findings.estimates import (
     accuracy_after_row,
     class_accuracy_rows,
+    epochs_row,
     fit_rows,
     light_note,
     own_value_row,
@@ -40,6 +41,7 @@ __all__ = [
     "assemble",
     "class_accuracy_rows",
     "cost_row",
+    "epochs_row",
     "fit_rows",
     "group_runs",
     "light_note",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -51,7 +52,8 @@ def time_row(group: Group, target: Target, clock_name: str) -> Row:
     else:
         estimate = intervals.restricted_mean(*measures.as_arrays(times))
     notes = [] if times is None else list(censoring_notes(times))
-    if not group.task.stops_at_target and not group.runs[-1].plan.script:
+    plan = group.runs[-1].plan
+    if not group.task.stops_at_target and not plan.script and plan.target is None:
         notes.append("no validation split: the run stops on nothing, the target is read on test")
     elif group.task.eval_split == "test":
         notes.append("it stops on test: the time is one of hindsight")
@@ -105,6 +107,14 @@ def steps_row(group: Group, target: Target) -> Row:
         split=target.split,
         notes=[*censoring_notes(times), *gate_notes(group, target, times)],
     )
+
+
+def epochs_row(group: Group, target: Target) -> Row:
+    """Return the row of epochs_to_target: steps to target over steps of an epoch."""
+    row = steps_row(group, target)
+    epoch = group.task.steps_per_epoch
+    value, low, high = (None if x is None else x / epoch for x in (row.value, row.low, row.high))
+    return msgspec.structs.replace(row, measure="epochs_to_target", value=value, low=low, high=high)
 
 
 def gate_notes(group: Group, target: Target, times: Sequence[measures.TimeToTarget]) -> list[str]:
@@ -177,9 +187,9 @@ def after_rows(group: Group, target: Target, asked_s: Sequence[float]) -> list[R
             measures.value_after(run, seconds, metric=target.metric, split=split)
             for run in group.runs
         ]
-        row = mean_row(
-            group, f"{target.metric}_after_{seconds:g}s", "fraction", values, split=split
-        )
+        values = [v if v is not None and math.isfinite(v) else None for v in values]
+        unit = "1" if target.metric == "loss" else "fraction"
+        row = mean_row(group, f"{target.metric}_after_{seconds:g}s", unit, values, split=split)
         if row is not None:
             rows.append(msgspec.structs.replace(row, clock=clocks.HEADLINE))
     return rows
@@ -197,12 +207,32 @@ def accuracy_after_row(group: Group, seconds: float, clock_name: str, split: str
 
 
 def completed(group: Group) -> Group:
-    """Return the group with the runs that did their work: to the target, or to their last step."""
-    return group._replace(runs=[run for run in group.runs if run.status in ("reached", "budget")])
+    """Return the group with the runs that did their work: to the target, or to their last step.
+
+    Those that a time budget cut short did not, nor those that --target stopped early in a task that
+    stops on nothing. What work a script has is its own to say: it did it if it came to its end.
+    """
+    return group._replace(runs=[run for run in group.runs if _did_its_work(run)])
 
 
-def run_time_row(group: Group, clock_name: str) -> Row | None:
-    """Return the seconds of a whole run on one clock; None where no run did its work."""
+def _did_its_work(run: RunRecord) -> bool:
+    plan = run.plan
+    if plan.script or run.status not in ("reached", "budget"):
+        return run.status in ("reached", "budget")
+    stopped = run.status == "reached" and plan.task.stops_at_target
+    return stopped or run.steps >= plan.steps_max
+
+
+def left_out_note(group: Group) -> list[str]:
+    """Say how many runs are not in the figures of whole runs, if any."""
+    left_out = len(group.runs) - len(completed(group).runs)
+    if not left_out:
+        return []
+    return [f"{left_out} of {len(group.runs)} runs did not do all of the work: not in its figures"]
+
+
+def run_time_row(group: Group, clock_name: str) -> Row:
+    """Return the seconds of a whole run on one clock; its value is None where none did its work."""
     clock = clocks.find_clock(clock_name)
     done = completed(group)
     seconds = [
@@ -211,13 +241,9 @@ def run_time_row(group: Group, clock_name: str) -> Row | None:
     ]
     row = mean_row(group, "run_time", "s", seconds)
     if row is None:
-        return None
-    notes = list(row.notes)
-    if len(done.runs) < len(group.runs):
-        left_out = len(group.runs) - len(done.runs)
-        notes.append(
-            f"{left_out} of {len(group.runs)} runs failed and are not in the time of a run"
-        )
+        nothing = Estimate(value=None, low=None, high=None, n=0, method="no whole run")
+        row = make_row(group, measure="run_time", unit="s", estimate=nothing)
+    notes = [*row.notes, *left_out_note(group)]
     return msgspec.structs.replace(row, clock=clock_name, notes=notes)
 
 
@@ -291,6 +317,8 @@ def own_rows(group: Group) -> list[Row]:
         errors = [1 - seen.accuracy if (seen := measures.last(run, "test")) else None
                   for run in finished]  # fmt: skip
         rows.append(mean_row(whole, "error_rate_after_10_epochs", "fraction", errors, split="test"))
+    if "accuracy_after_2_hours" in group.task.measures:
+        rows.append(accuracy_after_row(group, 7200, clocks.HEADLINE, group.task.eval_split))
     return [row for row in rows if row is not None]
 
 
@@ -440,6 +468,11 @@ def run_notes(group: Group) -> list[str]:
         notes.append(
             f"{resumed} of {len(group.runs)} runs were resumed{anew}: time between "
             "attempts counts in the clocks mlperf and wall"
+        )
+    hosts = {run.machine.hostname for run in group.runs if run.machine is not None}
+    if len(hosts) > 1:
+        notes.append(
+            f"runs of {len(hosts)} hosts are averaged as one system: {', '.join(sorted(hosts))}"
         )
     light = light_note(group)
     if light is not None:

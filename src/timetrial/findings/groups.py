@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from timetrial import frameworks, machine
+from timetrial import frameworks, machine, units
+from timetrial.plan import Plan
 from timetrial.scripted import command
 from timetrial.spec import Target, Task
 from timetrial.store import RunRecord
@@ -77,7 +78,7 @@ def system_of(record: RunRecord) -> System:
         name += f", {plan.memory_bytes / 2**30:.3g} GiB limit"
     place = place_of(record)
     declared = [part for part in (plan.provider, plan.region, plan.image) if part]
-    name = ", ".join([*declared, name, *(["light"] if plan.light else [])])
+    name = ", ".join([*declared, name, *_choices(plan), *(["light"] if plan.light else [])])
     return System(
         task=plan.task.name,
         task_hash=plan.task_hash,
@@ -102,6 +103,23 @@ def system_of(record: RunRecord) -> System:
         region=place.region,
         image=place.image,
     )
+
+
+def _choices(plan: Plan) -> list[str]:
+    """Return what was chosen otherwise than the task does by itself, in words."""
+    task = plan.task
+    chosen: list[str] = []
+    if not plan.script and plan.precision != task.precisions[0]:
+        chosen.append(plan.precision)
+    if task.dataset.name in task.datasets:
+        chosen.append(f"data set {task.dataset.name}")
+    if task.eval_split in task.eval_splits:
+        chosen.append(f"evaluated on {task.eval_split}")
+    if plan.target is not None and not plan.light and plan.target != task.targets[-1]:
+        chosen.append(f"stops at {plan.target}")
+    if plan.budget_s is not None:
+        chosen.append(f"budget {units.duration(plan.budget_s)}")
+    return chosen
 
 
 class MachinePlace(NamedTuple):

@@ -138,12 +138,13 @@ def noise_of(records: Sequence[RunRecord]) -> noise.Noise | None:
     """Return the machine's noise from the pairs of an A/A calibration, None without pairs."""
     pairs: dict[str, list[float]] = {}
     for record in records:
-        if record.plan.calibration is not None and record.done is not None:
+        whole = record.status in ("reached", "budget")  # one that failed is not the same work
+        if record.plan.calibration is not None and whole:
             seconds = measures.segment_seconds(record).get("train")
             if seconds:
                 pairs.setdefault(record.plan.calibration, []).append(seconds)
-    whole = [pair for pair in pairs.values() if len(pair) == 2]
-    return noise.machine_noise(np.array(whole)) if whole else None
+    both = [pair for pair in pairs.values() if len(pair) == 2]
+    return noise.machine_noise(np.array(both)) if both else None
 
 
 def noise_note(found: noise.Noise) -> str:

@@ -16,7 +16,8 @@ from timetrial.rows import Row, Table
 def render_csv(rows: Sequence[Row]) -> str:
     """Return a header of the fields of `Row` and a line per row.
 
-    Numbers are SI and unrounded; None is an empty cell; counts, notes and evidence are JSON.
+    Numbers are SI and unrounded; None is an empty cell; counts, notes and evidence are JSON. A text
+    that a spreadsheet would take for a formula gets an apostrophe: JSON has it as it is.
     """
     names = [field.name for field in msgspec.structs.fields(Row)]
     text = io.StringIO()
@@ -29,7 +30,9 @@ def render_csv(rows: Sequence[Row]) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, str | int | float):
+    if isinstance(value, str):
+        return _no_formula(value)
+    if isinstance(value, int | float):
         return str(value)
     return msgspec.json.encode(value).decode()
 
@@ -60,8 +63,11 @@ def tables_csv(tables: Sequence[Table]) -> str:
 
 def _harmless(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula; numbers stay numbers."""
-    text = plain(text)
-    if text[:1] not in ("=", "+", "-", "@"):
+    return _no_formula(plain(text))
+
+
+def _no_formula(text: str) -> str:
+    if text[:1] not in ("=", "+", "-", "@", "\t", "\r"):
         return text
     try:
         float(text)

@@ -113,7 +113,7 @@ def target_label(target: str) -> str:
 
 def metric_unit(metric: str) -> str:
     """Return the unit of a metric of `spec.Metric`: "fraction", or "1" for a loss."""
-    return "fraction" if metric in ("accuracy", "error_rate") else "1"
+    return "1" if metric == "loss" else "fraction"
 
 
 def threshold_label(value: float, metric: str) -> str:

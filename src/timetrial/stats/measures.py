@@ -91,16 +91,23 @@ def value_after(
 ) -> float | None:
     """Return the metric at the last evaluation that ended within `seconds` on `clock`.
 
-    A run that stopped earlier, at its target, keeps its last value. None: no evaluation by then, or
-    the run was given up before then without having reached anything to keep.
+    A run that stopped earlier, at its target or after its last step, keeps its last value, as does
+    a script that came to its end. None: no evaluation by then, or the run was given up before then,
+    by a time budget too, without having reached anything to keep.
     """
     points = curve(record, metric=metric, split=split, clock=clock)
     if not points:
         return None
-    if points[-1].time_s < seconds and record.status not in ("reached", "budget"):
+    if points[-1].time_s < seconds and not _is_whole(record):
         return None
     before = [point.value for point in points if point.time_s <= seconds]
     return before[-1] if before else None
+
+
+def _is_whole(record: RunRecord) -> bool:
+    if record.status == "budget":
+        return record.plan.budget_s is None or record.steps >= record.plan.steps_max
+    return record.status == "reached"
 
 
 def last(record: RunRecord, split: str) -> Evaluation | None:

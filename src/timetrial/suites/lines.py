@@ -46,9 +46,14 @@ def missing_line(cells: Mapping[str, str]) -> TableLine:
 
 
 def gpus_of(group: Group) -> int | None:
-    """Return how many GPUs the machine shows; None where nothing could tell."""
+    """Return how many GPUs the machine shows; None where nothing could tell.
+
+    Only NVIDIA's are looked for: of a run on another kind of device nothing is known.
+    """
     here = group.runs[-1].machine
     if here is None or (here.accelerators_reason or "").startswith("nvidia-ml-py"):
+        return None
+    if group.system.device.partition(":")[0] not in ("cpu", "cuda"):
         return None
     return len(here.accelerators)
 

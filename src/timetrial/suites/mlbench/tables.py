@@ -75,27 +75,35 @@ def _time_columns(thresholds: Sequence[float]) -> list[TableColumn]:
 
 
 def charts(groups: Sequence[Group]) -> list[StepChart]:
-    """Return the document's picture: error against steps, a line per depth; one per version.
+    """Return the document's picture: error against steps, a line per depth.
 
-    Light runs and full ones, and different systems, never share a line.
+    One per version, evaluated split and data set. Light runs and full ones, and different systems,
+    never share a line.
     """
-    found = []
-    for version in VERSIONS:
-        names = [task_name(depth, version) for depth in DEPTHS]
-        drawn: list[tuple[str, StepCurve]] = []
-        for group in groups:
-            curve = findings.step_curve_of(group, "error_rate")
-            if curve is not None and group.system.task in names:
-                drawn.append((f"{_network(group.system.task)}, {software_of(group)}", curve))
-        if drawn:
-            found.append(
-                StepChart(
-                    title=f"Test error against training steps, ResNet version {version}",
-                    labels=[label for label, _ in drawn],
-                    curves=[curve for _, curve in drawn],
-                )
-            )
-    return found
+    drawn: dict[tuple[int, str, str], list[tuple[str, StepCurve]]] = {}
+    for group in groups:
+        curve = findings.step_curve_of(group, "error_rate")
+        for version in VERSIONS:
+            if curve is not None and group.system.task in [task_name(d, version) for d in DEPTHS]:
+                label = f"{_network(group.system.task)}, {software_of(group)}, {machine_of(group)}"
+                key = (version, group.task.eval_split, group.system.dataset)
+                drawn.setdefault(key, []).append((label, curve))
+    return [
+        StepChart(
+            title=f"{split.capitalize()} error against training steps, ResNet version {version}, "
+            f"data set {dataset}",
+            labels=_short([label for label, _ in lines]),
+            curves=[curve for _, curve in lines],
+        )
+        for (version, split, dataset), lines in sorted(drawn.items())
+    ]
+
+
+def _short(labels: Sequence[str]) -> list[str]:
+    """Return the labels without the parts behind the network that all of them share."""
+    parts = [label.split(", ") for label in labels]
+    shared = set(parts[0]).intersection(*parts[1:])
+    return [", ".join(p for n, p in enumerate(each) if n == 0 or p not in shared) for each in parts]
 
 
 def _network(task: str) -> str:
@@ -127,8 +135,15 @@ def _timed(group: Group, clock: str, thresholds: Sequence[float]) -> TableLine:
         cells[f"to_{threshold:g}"] = (
             "not tried" if beyond else findings.time_row(group, target, clock)
         )
-    own = [f"stops at {stop}; higher targets are not tried"] if stop is not None else []
-    return measured_line(group, {**_names(group, clock), **cells}, notes=own)
+    target = Target(metric="accuracy", threshold=0.8, direction="at_least", split=split)
+    if not (stop is not None and stop.split == split and stop.threshold < 0.8):
+        cells["epochs"] = findings.epochs_row(group, target)
+    return measured_line(group, {**_names(group, clock), **cells}, notes=_stop_note(group))
+
+
+def _stop_note(group: Group) -> list[str]:
+    stop = group.runs[0].plan.target
+    return [] if stop is None else [f"stops at {stop}; higher targets are not tried"]
 
 
 def _after(groups: Sequence[Group], notes: Sequence[str]) -> Table:
@@ -155,7 +170,7 @@ def _graded(group: Group, clock: str, times: Sequence[float]) -> TableLine:
         for time in times
     }
     cells["final"] = findings.per_run_row_of(group, "final_test_accuracy")
-    return measured_line(group, {**_names(group, clock), **cells})
+    return measured_line(group, {**_names(group, clock), **cells}, notes=_stop_note(group))
 
 
 def _published(cells: CellsOf) -> list[TableLine]:

@@ -55,7 +55,7 @@ def tables(groups: Sequence[Group]) -> list[Table]:
 
 
 def _measured(group: Group) -> TableLine:
-    diagonal = findings.class_accuracy_rows(group)
+    by_measure = {row.measure: row for row in findings.class_accuracy_rows(group)}
     return measured_line(
         group,
         {
@@ -63,7 +63,7 @@ def _measured(group: Group) -> TableLine:
             "system": machine_of(group),
             "accuracy": findings.per_run_row_of(group, "final_test_accuracy"),
             "time": findings.run_time_row(group, "mlperf"),
-            **dict(zip(CLASSES, diagonal, strict=False)),
+            **_by_class(by_measure),
         },
     )
 
@@ -74,5 +74,9 @@ def _published(rows: Mapping[str, Row]) -> Mapping[str, Row | str | None]:
         "tool": first.framework,
         "system": f"system {first.system}",
         "accuracy": rows.get("final_test_accuracy"),
-        **{name: rows.get(f"accuracy_of_class_{n}") for n, name in enumerate(CLASSES)},
+        **_by_class(rows),
     }
+
+
+def _by_class(rows: Mapping[str, Row]) -> dict[str, Row | None]:
+    return {name: rows.get(f"accuracy_of_class_{n}") for n, name in enumerate(CLASSES)}
