@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -16,15 +17,21 @@ pytestmark = pytest.mark.slow
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The scripts of a fresh environment with the wheel and its core dependencies."""
     folder = tmp_path_factory.mktemp("bare")
-    venv.create(folder / "venv", with_pip=True)
+    venv.create(folder / "venv")
     python = folder / "venv/bin/python"
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", f"--python={python}", "--disable-pip-version-check"]
     wheel = [*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
     built = subprocess.run(wheel, capture_output=True, encoding="utf-8", check=False)
     if "ConnectionError" in built.stderr or "No matching distribution" in built.stderr:
         pytest.skip("no package index")
     assert built.returncode == 0, built.stderr
-    install = [*pip, "install", "--quiet", *map(str, folder.glob("timetrial-*.whl"))]
+    install = [
+        *pip,
+        "install",
+        "--quiet",
+        "--no-compile",
+        *map(str, folder.glob("timetrial-*.whl")),
+    ]
     subprocess.run(install, check=True, capture_output=True)
     return python.parent
 
