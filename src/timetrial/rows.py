@@ -117,6 +117,18 @@ class Verdict(Record, frozen=True, kw_only=True):
     notes: Sequence[str]
 
 
+class Confusion(Record, frozen=True, kw_only=True):
+    """How often each class was taken for which, summed over n runs of one system."""
+
+    task: str
+    framework: str
+    system: str
+    split: str
+    n: int
+    classes: Sequence[str]  # names, by label
+    counts: Sequence[Sequence[int]]  # true class × class it was taken for
+
+
 class RunLine(Record, frozen=True, kw_only=True):
     """One run, for the list of runs."""
 
@@ -200,4 +212,5 @@ class Findings(Record, frozen=True, kw_only=True):
     runs: Sequence[RunLine]
     notes: Sequence[str]
     step_curves: Sequence[StepCurve] = ()
+    confusions: Sequence[Confusion] = ()
     tables: Sequence[Table] = ()  # of suites

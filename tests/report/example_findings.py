@@ -9,7 +9,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from timetrial.rows import Curve, Findings, MachineFacts, Row, RunLine, SegmentBar, Verdict
+from timetrial.rows import (
+    Confusion,
+    Curve,
+    Findings,
+    MachineFacts,
+    Row,
+    RunLine,
+    SegmentBar,
+    Verdict,
+)
 
 ONE: Final = "Intel Xeon Processor, 1 core, torch 2.13.0, Python 3.11"
 TWO: Final = "Intel Xeon Processor, 2 cores, torch 2.13.0, Python 3.11"
@@ -168,6 +177,20 @@ def _curve(task: str, system: str, *, end_s: float, top: float, n: int = 5) -> C
     )
 
 
+def _confusion(task: str, system: str) -> Confusion:
+    classes = ("T-shirt", "trouser", "pullover", "<b>coat")
+    counts = [[4001, 3, 996, 0], [0, 5000, 0, 0], [1200, 0, 3000, 800], [0, 1, 2499, 2500]]
+    return Confusion(
+        task=task,
+        framework="torch",
+        system=system,
+        split="test",
+        n=5,
+        classes=classes,
+        counts=counts,
+    )
+
+
 def _bar(task: str, system: str, scale: float) -> SegmentBar:
     parts: Mapping[str, float] = {
         "imports": 2.1,
@@ -220,6 +243,7 @@ def findings() -> Findings:
             _curve(DIGITS, ONE, end_s=12, top=0.962),
             _curve(DIGITS, TWO, end_s=9.3, top=0.977),
         ],
+        confusions=[_confusion(FASHION, TWO)],
         bars=[
             _bar(FASHION, ONE, 1.0),
             _bar(FASHION, TWO, 0.585),

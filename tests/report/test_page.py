@@ -172,3 +172,15 @@ def test_systems_with_one_name_keep_a_column_each() -> None:
     fields = {name: getattr(empty(), name) for name in Findings.__struct_fields__}
     page = render_html(Findings(**{**fields, "rows": twins}))
     assert page.count('keras on jax<span class="detail">published</span></th>') == 2
+
+
+def test_a_confusion_matrix_shows_shares_of_the_true_class_and_frames_the_right_ones() -> None:
+    page = render_html(findings())
+    [table] = re.findall(r'<table class="confusion">.*?</table>', page, re.DOTALL)
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', table)
+    assert [name for name, _ in rows] == ["T-shirt", "trouser", "pullover", "&lt;b&gt;coat"]
+    cells = [re.findall(r'<td class="number (.*?)">(.*?)</td>', row) for _, row in rows]
+    assert cells[0] == [("q8 right", "80"), ("q0", "&lt; 1"), ("q2", "20"), ("q0", "")]
+    assert cells[1] == [("q0", ""), ("q10 right", "100"), ("q0", ""), ("q0", "")]
+    assert cells[3][2:] == [("q5", "50"), ("q5 right", "50")]
+    assert "over n = 5 runs" in table

@@ -177,6 +177,18 @@ def test_platform_task_has_the_diagonal_of_the_confusion_matrix(
     assert row_in(published, "dog").value == 0.54
 
 
+def test_the_confusion_matrix_is_a_picture_of_all_whole_runs(
+    records: dict[str, list[RunRecord]],
+) -> None:
+    [picture] = Runs(records["platform-task"]).findings().confusions
+    tables = [record.measured("confusion_matrix") for record in records["platform-task"]]
+    assert picture.n == 2
+    assert len(picture.classes) == 10
+    for label, row in enumerate(picture.counts):
+        assert list(row) == [sum(t.table[label][c] for t in tables if t) for c in range(10)]
+    assert Runs(records["mlbench"]).findings().confusions == []
+
+
 def test_mlbench_has_both_metrics_on_both_clocks_and_the_picture_of_depths(
     records: dict[str, list[RunRecord]],
 ) -> None:

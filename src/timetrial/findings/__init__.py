@@ -30,7 +30,14 @@ from timetrial.findings.estimates import (
     times_of,
 )
 from timetrial.findings.groups import Group, group_runs, place_of, system_of, targets_of
-from timetrial.findings.pictures import bar_of, curve_of, line_of, machines_of, step_curve_of
+from timetrial.findings.pictures import (
+    bar_of,
+    confusion_of,
+    curve_of,
+    line_of,
+    machines_of,
+    step_curve_of,
+)
 from timetrial.findings.verdicts import noise_note, noise_of, verdict_between, verdicts_of
 from timetrial.rows import Findings
 from timetrial.store import RunRecord
@@ -89,5 +96,6 @@ def assemble(
         machines=machines_of(groups),
         runs=[line_of(record) for record in records],
         notes=notes,
+        confusions=[seen for group in groups if (seen := confusion_of(group)) is not None],
         step_curves=[steps for group in groups if (steps := step_curve_of(group)) is not None],
     )

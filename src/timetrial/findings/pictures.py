@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from timetrial import machine
+from timetrial import datasets, machine
 from timetrial.engine.metrics import metric_value
+from timetrial.findings.estimates import completed
 from timetrial.findings.groups import Group, system_of, targets_of
-from timetrial.rows import Curve, MachineFacts, RunLine, SegmentBar, StepCurve
+from timetrial.rows import Confusion, Curve, MachineFacts, RunLine, SegmentBar, StepCurve
 from timetrial.spec import Metric
 from timetrial.stats import bands, clocks, measures
 from timetrial.store import RunRecord
@@ -84,6 +85,29 @@ def step_curve_of(group: Group, metric: Metric | None = None) -> StepCurve | Non
         mean=drawn.mean.tolist(),
         low=[None if np.isnan(low) else max(float(low), 0.0) for low in drawn.low],
         high=[None if np.isnan(high) else min(float(high), ceiling) for high in drawn.high],
+    )
+
+
+def confusion_of(group: Group) -> Confusion | None:
+    """Return the confusion matrix of one system, None where no whole run counted one."""
+    tables = [
+        np.array(seen.table)
+        for run in completed(group).runs
+        if (seen := run.measured("confusion_matrix")) is not None
+    ]
+    if not tables:
+        return None
+    names = [str(label) for label in range(len(tables[0]))]
+    if group.system.dataset in datasets.REGISTRY.names():
+        names = list(datasets.get(group.system.dataset).class_names)
+    return Confusion(
+        task=group.system.task,
+        framework=group.system.framework,
+        system=group.system.name,
+        split="test",
+        n=len(tables),
+        classes=names,
+        counts=sum(tables).tolist(),
     )
 
 

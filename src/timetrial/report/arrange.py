@@ -18,7 +18,7 @@ from timetrial.report.words import (
     row_sentence,
     verdict_text,
 )
-from timetrial.rows import Curve, Findings, Origin, Row, SegmentBar, StepCurve, Verdict
+from timetrial.rows import Confusion, Curve, Findings, Origin, Row, SegmentBar, StepCurve, Verdict
 from timetrial.stats.clocks import HEADLINE
 
 _FIRST: Final = (
@@ -88,6 +88,7 @@ class Section:
     clocks: Sequence[Line]
     curves: Sequence[Sequence[Curve]]  # one chart each
     step_curves: Sequence[Sequence[StepCurve]]  # one chart each
+    confusions: Sequence[Confusion]
     bars: Sequence[SegmentBar]
     notes: Sequence[str]  # said of every row
     footnotes: Sequence[str]  # said of some rows, in the order of their numbers
@@ -186,6 +187,7 @@ def _section(findings: Findings, task: str) -> Section:
         clocks=_clock_lines([row for row in timed if row.clock not in (clock, None)]),
         curves=_charts([curve for curve in findings.curves if curve.task == task]),
         step_curves=_step_charts([c for c in findings.step_curves if c.task == task]),
+        confusions=[seen for seen in findings.confusions if seen.task == task],
         bars=[bar for bar in findings.bars if bar.task == task],
         notes=notes,
         footnotes=footnotes,

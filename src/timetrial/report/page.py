@@ -32,6 +32,7 @@ from timetrial.report.charts import (
     segment_chart,
     step_chart,
 )
+from timetrial.report.page_confusion import confusion_body
 from timetrial.report.page_suites import curve_figure, suite_body
 from timetrial.report.page_tables import SectionTables, linked, runs_table, text
 from timetrial.report.table_csv import render_csv
@@ -147,6 +148,10 @@ def _section(section: Section, systems: Systems, identity: str) -> str:
         for place, curves in enumerate(section.step_curves, 1)
     ]
     parts += [tables.headline(), tables.measures(), tables.clocks()]
+    parts += [
+        confusion_body(seen, systems.label(seen.framework, seen.system), f"{identity}-c{place}")
+        for place, seen in enumerate(section.confusions, 1)
+    ]
     if section.bars:
         parts.append(_segments(section, systems, tables, f"{identity}-b"))
     parts.append(_notes(section, identity))
