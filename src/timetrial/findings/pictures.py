@@ -107,7 +107,7 @@ def confusion_of(group: Group) -> Confusion | None:
         split="test",
         n=len(tables),
         classes=names,
-        counts=sum(tables).tolist(),
+        counts=np.sum(tables, axis=0).tolist(),
     )
 
 
