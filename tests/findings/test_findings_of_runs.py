@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from timetrial import findings, store
 from timetrial.engine.events import Exited
 from timetrial.launch.local import LocalLauncher
 from timetrial.launch.supervise import supervise
+from timetrial.machine import gather
 from timetrial.rows import Findings, Row
 from timetrial.spec import Target
 from timetrial.stats import clocks, measures
@@ -110,7 +112,7 @@ def test_a_killed_run_is_counted_as_it_stands(records: list[RunRecord]):
 @pytest.mark.parametrize(
     "field",
     [
-        {"cores": 1},
+        {"cores": 7},
         {"memory_bytes": 2**30},
         {"precision": "float64"},
         {"budget_s": 5.0},
@@ -156,13 +158,14 @@ def test_another_data_set_and_another_evaluated_split_are_in_the_name(records: l
     assert {"data set digits", "evaluated on validation"} <= set(group.system.name.split(", "))
 
 
-def test_runs_of_two_hosts_are_said_to_be_averaged(records: list[RunRecord]):
+def test_runs_of_two_hosts_are_said_to_be_averaged(records: list[RunRecord], tmp_path: Path):
+    here = gather(["test"], tmp_path, cloud_timeout_s=0)
+
     def note_of(hosts: tuple[str, str]) -> list[str]:
         moved = []
         for record, host in zip(records[:2], hosts, strict=True):
             copy = with_plan(record)
-            assert record.machine is not None
-            copy.machine = msgspec.structs.replace(record.machine, hostname=host)
+            copy.machine = msgspec.structs.replace(here, hostname=host)
             moved.append(copy)
         return [note for note in assembled(moved).rows[0].notes if "hosts" in note]
 
