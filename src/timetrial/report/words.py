@@ -159,7 +159,9 @@ def value_text(row: Row) -> str:
 def interval_text(row: Row) -> str:
     """Return the 95 % interval as "7.10 to 7.81 s"; why there is none; or "" for an unknown."""
     if is_lower_bound(row):
-        return f"{row.status_counts.get('reached', 0)} of {row.n} reached"
+        watched = row.facts.get("watched_s")
+        given_up = f" in {quantity(float(watched), 's')}" if watched is not None else ""
+        return f"0 of {row.n} reached{given_up}"
     if not known(row.value):
         return ""
     if known(row.low) and known(row.high):

@@ -107,5 +107,6 @@ def machine_of(group: Group) -> str:
     """Return the system's name without what stands in columns of its own."""
     software = f"{group.system.framework} {group.system.version}".strip()
     plan = group.runs[-1].plan
-    told = (software, "light", plan.provider, plan.region, plan.image)
+    data = f"data set {group.system.dataset}"  # in the heading of the measured lines
+    told = (software, "light", data, plan.provider, plan.region, plan.image)
     return ", ".join(part for part in group.system.name.split(", ") if part not in told)
