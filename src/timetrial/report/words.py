@@ -159,8 +159,7 @@ def value_text(row: Row) -> str:
 def interval_text(row: Row) -> str:
     """Return the 95 % interval as "7.10 to 7.81 s"; why there is none; or "" for an unknown."""
     if is_lower_bound(row):
-        watched = row.facts.get("watched_s")
-        given_up = f" in {quantity(float(watched), 's')}" if watched is not None else ""
+        given_up = f" in {watched_text(row)}" if "watched_s" in row.facts else ""
         return f"0 of {row.n} reached{given_up}"
     if not known(row.value):
         return ""
@@ -171,6 +170,13 @@ def interval_text(row: Row) -> str:
     if known(row.high):
         return f"at most {optional(row.high, row.unit)}"
     return "no interval"
+
+
+def watched_text(row: Row) -> str:
+    """Return how long the longest run was watched that missed the target, else the lower bound."""
+    if "watched_s" in row.facts:
+        return quantity(float(row.facts["watched_s"]), "s")
+    return optional(row.low, row.unit)
 
 
 def span(low: float | None, high: float | None, unit: str) -> str:
@@ -261,7 +267,7 @@ def row_sentence(row: Row, name: str) -> str:
     task = plain(row.task)
     if is_lower_bound(row):
         return (
-            f"With {name}, {task} did not reach {goal} within {optional(row.low, row.unit)} "
+            f"With {name}, {task} did not reach {goal} within {watched_text(row)} "
             f"({interval_text(row)})."
         )
     if not known(row.value):
