@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, final
@@ -40,7 +41,12 @@ class Claims:
         target: Target,
         deadline_ns: float,
     ) -> None:
-        """Judge predictions in `folder` by `labels`; what is read after `deadline_ns` is late."""
+        """Judge predictions in `folder` by `labels`; what is read after `deadline_ns` is late.
+
+        `folder` has just been made: how it is dated shows by how much the clock of its file system
+        is ahead, as that of a server may be.
+        """
+        self._ahead_ns = max(0, folder.stat().st_ctime_ns - time.time_ns())
         self._labels = labels
         self._classes = classes
         self._folder = folder
@@ -56,8 +62,11 @@ class Claims:
         self.counted = 0
         self.reached = False
 
-    def take(self, line: Line | Malformed, t_ns: int) -> WorkerEvent | None:
-        """Return the event that a line read at `t_ns` amounts to; None: it is only counted."""
+    def take(self, line: Line | Malformed, t_ns: int, *, utc_ns: int) -> WorkerEvent | None:
+        """Return the event that a line read at `t_ns` amounts to; None: it is only counted.
+
+        `utc_ns` is the same instant by the wall clock: predictions that are younger do not count.
+        """
         if isinstance(line, Malformed):
             self.malformed += 1
             self.first_malformed = self.first_malformed or f"{line.quoted} ({quote(line.why)})"
@@ -67,7 +76,7 @@ class Claims:
         if line.key != "eval_accuracy":
             return self._keep(line, t_ns)
         try:
-            event = self._evaluated(line, t_ns)
+            event = self._evaluated(line, t_ns, utc_ns)
         except AuditError as error:
             self.refused += 1
             if self.refused > REFUSED_MAX:
@@ -87,7 +96,7 @@ class Claims:
         value = json.dumps(line.value)
         return Said(t_ns=t_ns, key=quote(line.key), value=quote(value), time_ms=line.time_ms)
 
-    def _evaluated(self, line: Line, t_ns: int) -> Evaluated:
+    def _evaluated(self, line: Line, t_ns: int, utc_ns: int) -> Evaluated:
         """Return the evaluation.
 
         Raises:
@@ -116,7 +125,11 @@ class Claims:
         labels = self._labels[split]
         try:
             array = predictions.read(
-                self._folder, metadata["predictions"], examples=len(labels), classes=self._classes
+                self._folder,
+                metadata["predictions"],
+                examples=len(labels),
+                classes=self._classes,
+                latest_ns=utc_ns + self._ahead_ns,
             )
             judged = predictions.judge(array, labels, self._classes)
         except AuditError as error:

@@ -121,7 +121,7 @@ def run(
 def _folders(run: RunDir) -> Iterator[tuple[Path, Path]]:
     """Make the folders for data and predictions; they are gone afterwards."""
     shutil.rmtree(run.scratch, ignore_errors=True)  # of a killed attempt
-    data, handed_in = run.scratch / "data", run.scratch / "predictions"
+    data, handed_in = run.scratch / "data", run.predictions
     with disk_errors(run.scratch):
         data.mkdir(parents=True)
         handed_in.mkdir()
@@ -209,7 +209,7 @@ def _watch(
         _take(piece, reader, claims, log, run)
     instant = time.monotonic_ns()
     for line in reader.close():
-        event = claims.take(line, instant)
+        event = claims.take(line, instant, utc_ns=time.time_ns())
         if event is not None:
             log.write(event)
     return Watched(code, was_asked, late, 0 if ours else outlived)
@@ -224,7 +224,7 @@ def _take(
         sys.stdout.buffer.write(piece.content)
         sys.stdout.buffer.flush()
     for line in reader.feed(piece.content):
-        event = claims.take(line, piece.t_ns)
+        event = claims.take(line, piece.t_ns, utc_ns=piece.utc_ns)
         if event is not None:
             log.write(event)
 
