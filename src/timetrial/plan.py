@@ -87,6 +87,8 @@ class Plan(Record, frozen=True, kw_only=True):
     script_folder: str = ""  # in which it runs
     script_file: str | None = None  # its own file, None where it has none
     script_sha256: str | None = None  # of that file
+    script_others: Mapping[str, str] = msgspec.field(default_factory=dict)  # text files that its
+    # words name besides, such as a configuration -> SHA-256
     light: bool = False  # asked for with --light: an easier target, fewer steps
     suite: str | None = None  # in whose table the run belongs
     price_usd_per_h: float | None = None  # as given with --price-per-hour on `created_utc`

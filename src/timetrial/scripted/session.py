@@ -28,6 +28,7 @@ from timetrial.plan import Plan
 from timetrial.rundir import LogWriter, RunDir, disk_errors, sha256
 from timetrial.scripted import variables
 from timetrial.scripted.claims import Claims
+from timetrial.scripted.command import files_of
 from timetrial.scripted.mllog import LineReader, quote
 from timetrial.scripted.processes import Child, Piece
 from timetrial.spec import Split, SplitName
@@ -135,19 +136,19 @@ def _unchanged(plan: Plan) -> str | None:
     """Return the SHA-256 of the script.
 
     Raises:
-        AuditError: It is not the file that was planned.
+        AuditError: A file of the command is not the one that was planned.
     """
-    if plan.script_file is None:
-        return None
-    file = Path(plan.script_file)
-    seen = sha256(file) if file.is_file() else None
-    if seen != plan.script_sha256:
-        state = "was changed" if seen else "is gone"
-        raise AuditError(
-            f"{file} {state} since the run was planned. A copy of what was planned is in the run "
-            "directory; start a new run for another script."
-        )
-    return seen
+    for path, planned in files_of(plan).items():
+        file = Path(path)
+        seen = sha256(file) if file.is_file() else None
+        if seen != planned:
+            state = "was changed" if seen else "is gone"
+            raise AuditError(
+                f"{file} {state} since the run was planned. A copy of what was planned is in the "
+                "run directory; start a new run for another script. A file that the command "
+                "itself writes must not be there when the run is planned."
+            )
+    return plan.script_sha256
 
 
 def _export(splits: Mapping[SplitName, Split], folder: Path) -> dict[SplitName, np.ndarray]:
