@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import json
 import math
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, final
@@ -41,12 +40,8 @@ class Claims:
         target: Target,
         deadline_ns: float,
     ) -> None:
-        """Judge predictions in `folder` by `labels`; what is read after `deadline_ns` is late.
-
-        `folder` has just been made: how it is dated shows by how much the clock of its file system
-        is ahead, as that of a server may be.
-        """
-        self._ahead_ns = max(0, folder.stat().st_ctime_ns - time.time_ns())
+        """Judge predictions in `folder` by `labels`; what is read after `deadline_ns` is late."""
+        self._ahead_ns = predictions.ahead_ns(folder)
         self._labels = labels
         self._classes = classes
         self._folder = folder

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -108,7 +109,21 @@ def _content(path: Path, largest: int) -> tuple[bytes, int]:
                 f"{largest} are possible"
             )
         facts = os.fstat(handle)  # once more: it may have been changed while it was read
-    return content, facts.st_mtime_ns if sys.platform == "win32" else facts.st_ctime_ns
+    return content, _changed_ns(facts)
+
+
+def ahead_ns(folder: Path) -> int:
+    """Return by how much files in `folder` are dated ahead of this clock, 0 where they are not.
+
+    The clock of its file system may be that of a server.
+    """
+    os.utime(folder)
+    return max(0, _changed_ns(folder.stat()) - time.time_ns())
+
+
+def _changed_ns(facts: os.stat_result) -> int:
+    """Return when a file was last changed; where the system keeps that, nobody can set it."""
+    return facts.st_mtime_ns if sys.platform == "win32" else facts.st_ctime_ns
 
 
 def _array(content: bytes, name: str, shapes: set[tuple[int, ...]]) -> np.ndarray:
