@@ -507,7 +507,8 @@ def test_a_worker_that_is_killed_without_a_control_group_leaves_nothing_behind(
 
     assert attempt(run, named, kill_worker).status is None
     wait_for_end(tmp_path / "pid")
-    left = [" ".join(process.cmdline()) for process in psutil.process_iter(["cmdline"])]
+    seen = psutil.process_iter(["cmdline"])  # None: has ended, and nobody has waited for it
+    left = [" ".join(process.info["cmdline"] or ()) for process in seen]
     assert [words for words in left if "echo $! > pid; wait" in words] == []
 
 
