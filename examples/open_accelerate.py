@@ -25,7 +25,12 @@ def load(name: str) -> torch.Tensor:
 
 
 set_seed(int(os.environ["TIMETRIAL_RUN_SEED"]) % 2**32)
-accelerator = Accelerator(cpu=os.environ["TIMETRIAL_RUN_DEVICE"] == "cpu")
+kind, _, number = os.environ["TIMETRIAL_RUN_DEVICE"].partition(":")
+if kind in ("cuda", "rocm"):  # PyTorch calls both cuda
+    torch.cuda.set_device(int(number or 0))
+accelerator = Accelerator(cpu=kind == "cpu")
+if accelerator.device.type != {"rocm": "cuda"}.get(kind, kind):
+    raise SystemExit(f"--device {kind} cannot be followed: accelerate uses {accelerator.device}.")
 data = TensorDataset(load("train_inputs").flatten(1).float() / 16, load("train_labels"))
 tests, answers = load("test_inputs").flatten(1).float() / 16, load("test_labels")
 network = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))

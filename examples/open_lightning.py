@@ -53,11 +53,14 @@ class Classifier(lightning.LightningModule):
 
 lightning.seed_everything(int(os.environ["TIMETRIAL_RUN_SEED"]) % 2**32, verbose=False)
 data = TensorDataset(load("train_inputs").flatten(1).float() / 16, load("train_labels"))
-device = "cuda" if os.environ["TIMETRIAL_RUN_DEVICE"].startswith("cuda") else "cpu"
+kind, _, number = os.environ["TIMETRIAL_RUN_DEVICE"].partition(":")
+accelerators = {"cpu": "cpu", "cuda": "cuda", "rocm": "cuda", "mps": "mps"}  # PyTorch calls both so
+if kind not in accelerators:
+    raise SystemExit(f"--device {kind} cannot be followed. Allowed: {', '.join(accelerators)}.")
 trainer = lightning.Trainer(
     max_epochs=60,
-    accelerator=device,
-    devices=1,
+    accelerator=accelerators[kind],
+    devices=[int(number or 0)] if accelerators[kind] == "cuda" else 1,
     logger=False,
     enable_checkpointing=False,
     enable_progress_bar=False,

@@ -42,6 +42,11 @@ folder=${TIMETRIAL_FOLDER:-$PWD/timetrial-first-run}
 say() { echo "first-run: $*"; }
 fail() { echo "first-run: $*" >&2; exit 1; }
 
+recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+if [ -n "${PYTHON:-}" ] && ! recent "$PYTHON"; then
+    seen=$("$PYTHON" --version 2>&1) || seen="it cannot be run"
+    fail "PYTHON=$PYTHON is no Python of 3.11 or newer: ${seen%%$'\n'*}. Name another, or leave it out to take the first that fits."
+fi
 if [ -n "${TIMETRIAL_SOURCE:-}" ]; then
     [ -e "$source" ] || fail "TIMETRIAL_SOURCE=$source does not exist; allowed: a checkout, a wheel or an sdist. Correct it, or leave it out to install from pip's index."
     source=$(cd "$(dirname "$source")" && pwd)/$(basename "$source")
@@ -101,10 +106,13 @@ note invoked "$began"
 
 # --- Python ---------------------------------------------------------------------------------------
 
-recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
-find_python() { # prints the first Python of 3.11 or newer
+find_python() { # prints PYTHON where it is set, else the first Python of 3.11 or newer
     local name
-    for name in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+    if [ -n "${PYTHON:-}" ]; then
+        command -v "$PYTHON"
+        return
+    fi
+    for name in python3 python3.14 python3.13 python3.12 python3.11; do
         if recent "$name"; then
             command -v "$name"
             return

@@ -20,6 +20,7 @@ from timetrial.engine.events import (
 from timetrial.errors import FormatError, TimetrialError
 from timetrial.plan import find_task, variant_of
 from timetrial.rundir import RunDir, sha256, unseal
+from timetrial.scripted import command
 from timetrial.scripted.claims import largest_gap
 from timetrial.spec import Record
 from timetrial.stats import measures
@@ -265,9 +266,13 @@ def script_kept(record: RunRecord) -> Check:
     ran = [event.sha256 for event in record.worker if isinstance(event, Commanded)]
     if any(seen != plan.script_sha256 for seen in ran):
         return Check(name="script", ok=False, detail="another script ran than was planned")
+    copies: dict[Path, str] = {}
+    for path, planned in command.files_of(plan).items():
+        copies.setdefault(record.run.script(Path(path).name), planned)  # of one name: the first
+    for copy, planned in copies.items():
+        if copy.is_file() and sha256(copy) != planned:
+            return Check(name="script", ok=False, detail=f"{copy.name} is not the script that ran")
     copy = record.run.script(Path(plan.script_file).name)
-    if copy.is_file() and sha256(copy) != plan.script_sha256:
-        return Check(name="script", ok=False, detail=f"{copy.name} is not the script that ran")
     kept = "a copy is kept" if copy.is_file() else "no copy: too large, or no text"
     return Check(name="script", ok=True, detail=f"{str(plan.script_sha256)[:12]}; {kept}")
 
@@ -294,7 +299,9 @@ def repeated_seeds(records: Sequence[RunRecord]) -> dict[str, str]:
         plan = record.plan
         if plan.calibration is None:
             limits = (plan.cores, plan.memory_bytes, plan.device, plan.precision, plan.workers)
-            who = (plan.framework, plan.script, plan.script_sha256)
+            content = command.files_of(plan).items()
+            files = tuple(sorted((Path(path).name, seen) for path, seen in content))
+            who = (plan.framework, plan.script, files)
             groups[(plan.task_hash, *who, plan.launcher, *limits, plan.seed)].append(record)
     return dict(_repeats(groups.values()))
 

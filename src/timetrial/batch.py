@@ -19,7 +19,7 @@ from timetrial.datasets import sources
 from timetrial.datasets.info import DatasetInfo
 from timetrial.datasets.prepare import prepare
 from timetrial.engine.events import WorkerEvent
-from timetrial.errors import DataError, UnknownNameError, UsageError
+from timetrial.errors import DataError, FormatError, UnknownNameError, UsageError
 from timetrial.gridfile import read_grid
 from timetrial.launch import REGISTRY as LAUNCHERS
 from timetrial.launch import Launcher
@@ -228,6 +228,7 @@ class Batch:
 
     def _create(self, draft: Plan) -> RunDir:
         light = "-light" if draft.light else ""
+        _check_readable(draft)
         directory = create_run_dir(self._place, f"{draft.task.name}{light}-{self._name}")
         named = msgspec.structs.replace(draft, run=directory.path.name)
         command.keep_copy(directory, named)
@@ -280,6 +281,21 @@ class Batch:
             return False
         estimate = intervals.restricted_mean(*measures.as_arrays(times))
         return not sequential.narrow_enough(estimate, width)
+
+
+def _check_readable(draft: Plan) -> None:
+    """Refuse a plan that could not be read back: one such would make a whole store unreadable.
+
+    Raises:
+        UsageError: Its task holds what JSON does not, such as infinity.
+    """
+    try:
+        plan.decode_plan(pretty_json(draft), "The plan")
+    except (FormatError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"The plan of task {draft.task.name} cannot be stored: {error.__cause__ or error}. "
+            "Allowed: finite numbers and text. Correct the task's rules."
+        ) from error
 
 
 def _with_alternatives(error: DataError, task: Task, request: Request) -> DataError:

@@ -17,14 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from timetrial.engine.events import Allocated
 from timetrial.errors import FormatError, StoreError
-from timetrial.findings import Group, group_runs
+from timetrial.findings import Group, group_runs, run_time_row
 from timetrial.findings.estimates import make_row
 from timetrial.rows import Row
-from timetrial.stats import clocks, intervals
 from timetrial.stats.intervals import Estimate
 from timetrial.store import RunRecord
 
@@ -34,7 +31,16 @@ _NAME: Final = re.compile(r"[a-z]+")
 
 
 class Phase(NamedTuple):
-    """A part of the set-up."""
+    """One passage through a part of the set-up; times are seconds since 1970."""
+
+    name: str
+    begin_s: float
+    end_s: float
+    reused: bool
+
+
+class Part(NamedTuple):
+    """A part of the set-up, its passages added up; reused only if it was in all of them."""
 
     name: str
     seconds: float
@@ -45,10 +51,9 @@ class SetUp(NamedTuple):
     """What the script's log says."""
 
     began_s: float  # since 1970: the script's first line, when it was begun the first time
-    ended_s: float  # of the last part of the set-up
     commands: int  # that a person typed: copying, each beginning, each line asked for
     manual_steps: tuple[str, ...]
-    phases: tuple[Phase, ...]  # those of one name added up, in order of their first begin
+    phases: tuple[Phase, ...]  # as they were passed through
 
 
 def read_log(path: Path) -> SetUp:
@@ -67,8 +72,7 @@ def read_log(path: Path) -> SetUp:
     begun: list[float] = []
     asked = 0
     manual: list[str] = []
-    phases: dict[str, Phase] = {}
-    ended = -math.inf
+    phases: list[Phase] = []
     for number, line in enumerate(lines, start=1):
         match line.split("\t"):
             case ["invoked", instant]:
@@ -79,10 +83,7 @@ def read_log(path: Path) -> SetUp:
                 manual.append(step)
             case ["phase", name, begin, end, ("done" | "reused") as how] if _NAME.fullmatch(name):
                 start, stop = (_seconds(text, path, number) for text in (begin, end))
-                before = phases.get(name, Phase(name, 0.0, True))
-                spent = before.seconds + max(stop - start, 0.0)
-                phases[name] = Phase(name, spent, before.reused and how == "reused")
-                ended = max(ended, stop)
+                phases.append(Phase(name, start, max(stop, start), how == "reused"))
             case ["finished", instant]:
                 _seconds(instant, path, number)
             case _:
@@ -91,11 +92,20 @@ def read_log(path: Path) -> SetUp:
         raise FormatError(f"{path} has no line that begins with invoked. Run the script again.")
     return SetUp(
         began_s=min(begun),
-        ended_s=max(ended, begun[0]),
         commands=COPYING + len(begun) + asked,
         manual_steps=tuple(dict.fromkeys(manual)),
-        phases=tuple(phases.values()),
+        phases=tuple(phases),
     )
+
+
+def parts_of(phases: Sequence[Phase]) -> list[Part]:
+    """Return the parts in order of their first begin."""
+    parts: dict[str, Part] = {}
+    for phase in phases:
+        before = parts.get(phase.name, Part(phase.name, 0.0, True))
+        spent = before.seconds + phase.end_s - phase.begin_s
+        parts[phase.name] = Part(phase.name, spent, before.reused and phase.reused)
+    return list(parts.values())
 
 
 def first_step_s(record: RunRecord) -> float | None:
@@ -109,7 +119,8 @@ def rows_of(set_up: SetUp, records: Sequence[RunRecord]) -> list[Row]:
     """Return the rows of the system whose first training step came first after the set-up began.
 
     Runs from before the set-up are left out. Set-up happens once: its rows have n = 1 and no
-    interval; the run time is the mean over the system's runs.
+    interval, and hold what was passed through before that step; when a run fails, the script is
+    begun again. The run time is the mean over the system's runs that did their work.
 
     Raises:
         StoreError: No run began a step after the set-up did.
@@ -128,23 +139,23 @@ def rows_of(set_up: SetUp, records: Sequence[RunRecord]) -> list[Row]:
     first_s, group = min(
         ((_first_of(group), group) for group in groups), key=lambda found: found[0]
     )
-    reused = [phase.name for phase in set_up.phases if phase.reused]
+    phases = [phase for phase in set_up.phases if phase.begin_s < first_s]
+    ended_s = max([set_up.began_s, *(phase.end_s for phase in phases)])
+    parts = parts_of(phases)
+    reused = [part.name for part in parts if part.reused]
     since = [f"not from a bare machine: {', '.join(reused)} were there"] if reused else []
-    clock = clocks.find_clock(RUN_CLOCK)
-    times = [clocks.elapsed_s(run.stretches, clock) for run in group.runs]
-    known = np.array([time for time in times if time is not None], dtype=np.float64)
-    run_time = intervals.mean_interval(known)
+    run_time = run_time_row(group, RUN_CLOCK)
     rows = [
-        make_row(group, measure="run_time", unit="s", estimate=run_time, clock=RUN_CLOCK),
+        *([] if run_time is None else [run_time]),
         _fact(group, "setup_commands", "1", set_up.commands),
         _fact(group, "setup_manual_steps", "1", len(set_up.manual_steps), set_up.manual_steps),
         _fact(group, "time_to_first_step", "s", first_s - set_up.began_s, since),
     ]
     rows += [
-        _fact(group, f"setup_{phase.name}", "s", phase.seconds, ["reused"] if phase.reused else [])
-        for phase in set_up.phases
+        _fact(group, f"setup_{part.name}", "s", part.seconds, ["reused"] if part.reused else [])
+        for part in parts
     ]
-    return [*rows, _fact(group, "setup_start_of_run", "s", first_s - set_up.ended_s)]
+    return [*rows, _fact(group, "setup_start_of_run", "s", first_s - ended_s)]
 
 
 def _first_of(group: Group) -> float:

@@ -87,6 +87,8 @@ class Plan(Record, frozen=True, kw_only=True):
     script_folder: str = ""  # in which it runs
     script_file: str | None = None  # its own file, None where it has none
     script_sha256: str | None = None  # of that file
+    script_others: Mapping[str, str] = msgspec.field(default_factory=dict)  # text files that its
+    # words name besides, such as a configuration -> SHA-256
     light: bool = False  # asked for with --light: an easier target, fewer steps
     suite: str | None = None  # in whose table the run belongs
     price_usd_per_h: float | None = None  # as given with --price-per-hour on `created_utc`
@@ -230,6 +232,10 @@ def request_target(base: Target, threshold: float | None) -> Target:
     """Return `base` with another threshold, or itself for None."""
     if threshold is None:
         return base
+    if base.metric == "loss" and not math.isfinite(threshold):
+        raise UsageError(
+            f"--target {threshold} is not possible for loss. Allowed: a finite number."
+        )
     if base.metric != "loss" and not 0 < threshold <= 1:
         raise UsageError(
             f"--target {threshold:g} is not possible for {base.metric}. Allowed: above 0, up to 1, "
@@ -284,7 +290,10 @@ def apply_settings(task: Task, request: Request) -> tuple[Task, Rhythm]:
 def _check_settings(
     task: Task, rhythm: Rhythm, settings: Mapping[str, str | int | float | bool]
 ) -> None:
-    """Refuse numbers that no run can follow: an epoch of no examples, a rhythm of no steps."""
+    """Refuse numbers that no run can follow: an epoch of no examples, a rhythm of no steps.
+
+    Infinity and NaN are none that a plan can hold either: JSON has no such numbers.
+    """
     counts = {
         "batch_size": task.batch_size,
         "steps_max": task.steps_max,
@@ -299,8 +308,10 @@ def _check_settings(
             value = getattr(rhythm, key)
             allowed = "above 0" if key == "timeout_s" else "0 and more"
             possible = math.isfinite(value) and (value > 0 or (value == 0 and key != "timeout_s"))
-        else:
-            continue
+        else:  # of the optimizer
+            value = getattr(task.optimizer, key.partition(".")[2])
+            allowed = "a finite number"
+            possible = math.isfinite(value)
         if not possible:
             raise UsageError(f"--set {key}={settings[key]} is not possible. Allowed: {allowed}.")
 
@@ -339,8 +350,9 @@ def check_request(task: Task, request: Request) -> None:
         )
     if request.workers != 1:
         raise UsageError(f"--workers {request.workers} is not possible yet. Allowed: 1.")
-    if request.budget_s is not None and not request.budget_s > 0:
-        raise UsageError(f"--budget {request.budget_s:g}s is not possible. Allowed: above 0 s.")
+    budget = request.budget_s
+    if budget is not None and not (math.isfinite(budget) and budget > 0):
+        raise UsageError(f"--budget {budget:g}s is not possible. Allowed: above 0 s.")
     if request.memory_bytes is not None and request.memory_bytes <= 0:
         raise UsageError(f"--memory {request.memory_bytes} is not possible. Allowed: above 0.")
     price = request.price_usd_per_h

@@ -80,6 +80,11 @@ class RunDir:
         """The folder that a command of the open division works with; gone when it has ended."""
         return self.path / "scratch"
 
+    @property
+    def predictions(self) -> Path:
+        """The folder in there that takes a command's predictions."""
+        return self.scratch / "predictions"
+
     def script(self, name: str) -> Path:
         """Return the file that keeps a copy of the script called `name`."""
         return self.path / f"script.{_SCRIPT.sub('-', name)}"

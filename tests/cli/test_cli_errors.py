@@ -41,6 +41,8 @@ IMPOSSIBLE = [
     (("--set", "optimizer.learning_rate=1"), "closed task digits-cnn", "--division open"),
     (("--set", "batch_size=0", "--division=open"), "--set batch_size=0", "1 and more"),
     (("--set", "batch_size=x", "--division=open"), "batch_size", "int"),
+    (("--set", "optimizer.learning_rate=inf", "--division=open"), "learning_rate=inf", "finite"),
+    (("--budget=inf",), "'inf'", "60s"),
     (("--set", "eval_every_steps=0"), "eval_every_steps=0", "1 and more"),
     (("--set", "sample_every_s=-1"), "sample_every_s=-1", "0 and more"),
     (("--set", "timeout_s=nan"), "timeout_s=nan", "above 0"),

@@ -33,6 +33,23 @@ def test_one_of_them_does_without_importing_timetrial() -> None:
     assert "from timetrial" not in text
 
 
+@pytest.mark.parametrize("name", ["open_lightning", "open_accelerate"])
+def test_a_device_that_an_example_cannot_follow_is_an_error_and_not_another_device(
+    name: str, timetrial: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    module, extra = NEEDS[name]
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed: pip install '{extra}'")
+    asked = ["--division=open", "--task=digits-cnn", "--seeds=1", "--device=tpu", *ONE_CORE]
+
+    seen = timetrial("run", ROOT / "examples" / f"{name}.py", *asked, "--store", tmp_path)
+
+    assert seen.code == 3, seen.err
+    [said] = [path.read_text(errors="replace") for path in tmp_path.glob("*/stdout.0.log")]
+    assert "--device tpu cannot be followed" in said
+    assert ":::MLLOG" not in said
+
+
 @pytest.mark.parametrize("name", NEEDS)
 def test_an_example_reaches_its_target_by_its_own_predictions(
     name: str, timetrial: Callable[..., Outcome], tmp_path: Path

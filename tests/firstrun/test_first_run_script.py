@@ -80,6 +80,8 @@ def test_help_is_the_top_of_the_file_and_sets_nothing_up(tmp_path: Path) -> None
     [
         ("TIMETRIAL_SOURCE", "/no/such/wheel.whl", "does not exist; allowed: a checkout"),
         ("TIMETRIAL_DATA", "/no/such/folder", "is no folder"),
+        ("PYTHON", "/no/such/python3", "is no Python of 3.11 or newer"),
+        ("PYTHON", "cat", "is no Python of 3.11 or newer: cat"),
         ("TIMETRIAL_FOLDER", "/dev/null/here", "Name another with TIMETRIAL_FOLDER=DIR"),
     ],
 )

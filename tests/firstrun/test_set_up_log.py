@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from command_line import Outcome
 
@@ -63,18 +64,19 @@ def test_commands_are_copying_each_beginning_and_each_line_asked_for(
     read = firstrun.read_log(write(LOG))
     assert read.commands == 1 + 3 + 1
     assert read.manual_steps == ("brought the data",)
-    assert (read.began_s, read.ended_s) == (1000.5, 1162)
+    assert read.began_s == 1000.5
+    assert max(phase.end_s for phase in read.phases) == 1162
 
 
 def test_parts_are_added_up_and_count_as_reused_only_if_they_always_were(
     write: Callable[[str], Path],
 ) -> None:
     read = firstrun.read_log(write(LOG))
-    assert read.phases == (
-        firstrun.Phase("packages", 0.25, True),
-        firstrun.Phase("environment", 4.0, False),
-        firstrun.Phase("timetrial", 46.0, False),
-    )
+    assert firstrun.parts_of(read.phases) == [
+        firstrun.Part("packages", 0.25, True),
+        firstrun.Part("environment", 4.0, False),
+        firstrun.Part("timetrial", 46.0, False),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +131,44 @@ def test_the_clock_runs_from_the_first_beginning_to_the_first_step_of_all(
     assert rows["run_time"].n == 2
     assert {row.n for name, row in rows.items() if name != "run_time"} == {1}
     assert rows["time_to_first_step"].low is None
+
+
+def test_what_was_passed_through_after_the_first_step_is_not_part_of_the_way_to_it(
+    records: list[RunRecord], write: Callable[[str], Path]
+) -> None:
+    """The first run trained and failed, so the script was begun again."""
+    first = min(firstrun.first_step_s(record) or 0.0 for record in records)
+    log = (
+        f"invoked\t{first - 50}\nphase\tdata\t{first - 40}\t{first - 30}\tdone\n"
+        f"invoked\t{first + 60}\nphase\tdata\t{first + 61}\t{first + 62}\treused\n"
+    )
+    rows = {r.measure: r for r in firstrun.rows_of(firstrun.read_log(write(log)), records)}
+    assert rows["setup_data"].value == pytest.approx(10, abs=1e-3)
+    assert rows["setup_start_of_run"].value == pytest.approx(30, abs=1e-3)
+    assert rows["time_to_first_step"].value == pytest.approx(50, abs=1e-3)
+    assert rows["setup_commands"].value == 3
+
+
+def test_the_time_of_a_run_is_that_of_runs_that_did_their_work(
+    records: list[RunRecord], write: Callable[[str], Path]
+) -> None:
+    whole, other = records
+    assert other.done is not None
+    failed = RunRecord(
+        other.run,
+        other.plan,
+        msgspec.structs.replace(other.done, status="error"),
+        other.launcher,
+        other.worker,
+    )
+    began = (firstrun.first_step_s(whole) or 0.0) - 5
+    set_up = firstrun.read_log(write(f"invoked\t{began}\n"))
+    alone = {row.measure: row for row in firstrun.rows_of(set_up, [whole])}["run_time"]
+    both = {row.measure: row for row in firstrun.rows_of(set_up, [whole, failed])}["run_time"]
+    assert (both.n, both.value) == (1, alone.value)
+    assert any("1 of 2 runs failed" in note for note in both.notes)
+    none = firstrun.rows_of(set_up, [failed])
+    assert "run_time" not in {row.measure for row in none}
 
 
 def test_runs_from_before_the_set_up_do_not_count(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from timetrial import api
 from timetrial.datasets.load import load_splits
 from timetrial.datasets.prepare import prepare
 from timetrial.datasets.sources import search_path
@@ -16,6 +17,7 @@ from timetrial.errors import DataError, UnknownNameError, UsageError
 from timetrial.owntask import Found, find_task_or_file
 from timetrial.owntask.layers import check_chain
 from timetrial.spec import DatasetUse, SplitRule, Task
+from timetrial.tasks.networks.batches import preprocess
 from timetrial.tasks.networks.ready import NETWORKS, ready_network
 
 HEAD = "[task]\ntarget = 0.9\n"
@@ -78,6 +80,27 @@ def test_columns_are_standardised_by_the_training_part(folder: Path) -> None:
 
     assert np.allclose(here.task.dataset.mean, train.mean(0), rtol=1e-5)
     assert np.allclose(here.task.dataset.std, train.std(0), rtol=1e-5)
+
+
+def test_a_constant_column_and_one_far_from_zero_are_standardised_too(folder: Path) -> None:
+    """A constant's rounding is no deviation; float32 cannot hold a time in seconds since 1970."""
+    rng = np.random.default_rng(2)
+    lines = ["same,time,kind"]
+    for number in range(60):
+        lines.append(f"0.1,{1.7e9 + 3600 * rng.normal(number % 2):.6f},{'ab'[number % 2]}")
+    (folder / "rows.csv").write_text("\n".join(lines), encoding="utf-8")
+    here = found(folder)
+    assert here.info is not None
+    train = load_splits(
+        here.task.dataset, prepare(here.info, search_path(os.environ), fetch=False).files
+    )["train"].inputs
+
+    assert here.task.dataset.std[0] == 1
+    exact = (train - train.mean(0)) / np.where([True, False], 1, train.std(0))
+    for kind in (np.float32, np.float64):
+        seen = preprocess(here.task, train, np.dtype(kind))
+        assert seen.dtype == kind
+        assert np.allclose(seen, exact, atol=2e-5)
 
 
 def test_the_hash_follows_the_content_and_not_the_place(folder: Path) -> None:
@@ -180,6 +203,7 @@ LAYER = "[[task.network]]\n"
         (HEAD + 'data = { images = "rows", label = "kind" }\n', "label = 'kind' beside images"),
         (HEAD + "data = {}\n", "names no data"),
         (HEAD + 'data = { images = "nowhere" }\n', "There is no folder"),
+        (HEAD + 'data = { images = "~nosuchuser/x" }\n', "home folder that is not known"),
         (HEAD + 'data = { csv = "rows.csv", label = "sort" }\n', "no column 'sort'"),
         (HEAD + 'data = { csv = "rows.csv", label = "kind", name = "digits" }\n', "another data"),
         (HEAD + 'data = { dataset = "nothing" }\n', "Unknown dataset 'nothing'"),
@@ -206,6 +230,9 @@ LAYER = "[[task.network]]\n"
         (HEAD + DATA + 'optimizer = { schedule = "cosine" }\n', "Unknown schedule.*'cosine'"),
         (HEAD + DATA + "optimizer = { schedule = { type = 'one_cycle' } }\n", "warmup_steps"),
         (HEAD + DATA + "optimizer = { momentum = 1 }\n", "momentum = 1 is not possible"),
+        (HEAD + DATA + "optimizer = { learning_rate = inf }\n", "learning_rate = inf.*a finite"),
+        (HEAD + DATA + "preprocess = { mean = [nan, 1.0] }\n", "mean = nan.*a finite"),
+        (HEAD + DATA + "class_weights = [1.0, inf]\n", "class_weights = inf.*a finite"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_what_is_allowed(folder: Path, text: str, said: str) -> None:
@@ -242,6 +269,9 @@ def test_a_python_file_gives_the_task_with_its_content_and_notes(folder: Path) -
          "train_count = 9, the data have 38"),
         (PY.format(changes="dataset=msgspec.structs.replace(TASK.dataset, content_sha256='0')"),
          "TASK says the content 0"),
+        (PY.format(changes="dataset=msgspec.structs.replace("
+                   "TASK.dataset, train_view='resized_crop_flip')"),
+         "train_view = 'resized_crop_flip'.*decoded when asked for.*stored as arrays"),
         (PY.format(changes="version=2") + "DATA = 3\n", "DATA as int"),
         (PY.format(changes="version=2") + "DATA = 'nowhere'\n", "There is no folder"),
         (PY.format(changes="version=2") + "DATA = None\n", "Unknown dataset 'rows'"),
@@ -253,6 +283,31 @@ def test_a_python_file_that_is_no_task_is_refused(folder: Path, text: str, said:
 
     with pytest.raises(UsageError, match=f"(?s){said}"):
         found(folder, text, "mine.py")
+
+
+def test_a_task_that_no_plan_can_hold_is_refused_before_it_spoils_the_store(folder: Path) -> None:
+    task(folder, HEAD + DATA, "base.toml")
+    endless = "optimizer=msgspec.structs.replace(TASK.optimizer, weight_decay=float('inf'))"
+    (folder / "mine.py").write_text(PY.format(changes=endless), encoding="utf-8")
+
+    with pytest.raises(UsageError, match=r"task in-python cannot be stored.*finite numbers"):
+        api.run(folder / "mine.py", seeds=1, store_dir=folder / "runs")
+
+    assert list((folder / "runs").glob("*")) == []
+
+
+def test_a_view_of_images_that_are_decoded_when_asked_for_is_allowed_for_those(
+    folder: Path,
+) -> None:
+    text = """
+import msgspec
+from timetrial.plan import find_task
+TASK = msgspec.structs.replace(find_task("imagenet-resnet50"), name="in-python")
+"""
+
+    made = task(folder, text, "mine.py")
+
+    assert made.dataset.train_view == "resized_crop_flip"
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from command_line import run_timetrial
 from timetrial import frameworks
 from timetrial.errors import MissingExtraError, ParityError, UnknownNameError, UsageError
 from timetrial.parity import proof
-from timetrial.parity.proof import FLOAT64, Check, prove
+from timetrial.parity.proof import FLOAT64, Check, Proof, prove
 from timetrial.parity.scale import Scale, proof_task, twins_of
 from timetrial.parity.side import Order, follow
 from timetrial.plan import find_task
-from timetrial.spec import Milestones, Task
+from timetrial.spec import Milestones, Precision, Task
 from timetrial.tasks import cifar10_resnet
+from timetrial.tasks.networks.ready import ready_network
 
 SMALL = Scale(steps=8, batch_size=8, train_count=20, test_count=10)
 NETWORKS = ("torch", "jax", "keras-tensorflow", "keras-jax", "keras-torch")
@@ -32,7 +33,17 @@ def shallow(name: str, version: int) -> Task:
     return msgspec.structs.replace(task, dataset=dataset, model=model)
 
 
+def far_table() -> Task:
+    """Return a task on a table one column of which is a time in seconds since 1970."""
+    task = find_task("digits-cnn")
+    dataset = msgspec.structs.replace(
+        task.dataset, input_shape=(3,), divide_by=1.0, mean=(1.7e9, 0.0, -5.0), std=(3e3, 1.0, 0.2)
+    )
+    return msgspec.structs.replace(task, dataset=dataset, model=ready_network("mlp", dataset))
+
+
 PROVED = {
+    "far table": far_table(),
     "mnist-cnn": find_task("mnist-cnn"),
     "shallow cifar10-resnet20-v2": shallow("cifar10-resnet20-v2", 2),
     "cifar10-resnet20-v2": find_task("cifar10-resnet20-v2"),
@@ -77,13 +88,15 @@ SHALLOW = ("jax", "keras-tensorflow")  # of keras-jax, tests/tasks compares ever
     ("name", "framework"),
     [
         *(("mnist-cnn", framework) for framework in NETWORKS),
+        *(("far table", framework) for framework in NETWORKS),
         *(("cifar10-resnet20-v2", framework) for framework in QUICK),
         *(("shallow cifar10-resnet20-v2", framework) for framework in SHALLOW),
     ],
 )
 def test_every_framework_is_proved_to_do_the_same(name: str, framework: str):
     needs(framework)
-    precisions = ("float64", "float32") if name == "mnist-cnn" else ("float64",)
+    both = name in ("mnist-cnn", "far table")
+    precisions = ("float64", "float32") if both else ("float64",)
     found = prove(PROVED[name], [framework], scale=SMALL, precisions=precisions)
     assert found.ok, [check for check in found.checks if not check.ok]
     assert {check.precision for check in found.checks} == set(precisions)
@@ -192,6 +205,44 @@ def test_unknown_frameworks_and_twins_of_others_are_refused():
         prove(find_task("digits-cnn"), ["abacus"])
     with pytest.raises(UnknownNameError, match="jax"):
         prove(find_task("digits-cnn"), ["torch"], twins=["jax"])
+
+
+def test_a_framework_that_the_task_does_not_have_is_refused_by_name():
+    with pytest.raises(UnknownNameError, match=r"framework of task digits-cnn.*sklearn"):
+        prove(find_task("digits-cnn"), ["sklearn"])
+
+
+def computing_in(*precisions: Precision) -> Task:
+    return msgspec.structs.replace(find_task("digits-cnn"), precisions=precisions)
+
+
+def test_a_proof_that_could_compare_nothing_is_no_proof():
+    with pytest.raises(UsageError, match=r"it computes in bfloat16.*Allowed: float64 and float32"):
+        prove(computing_in("bfloat16"), ["torch"])
+    none = msgspec.structs.replace(find_task("digits-cnn"), implementations={})
+    with pytest.raises(UsageError, match="none of its frameworks"):
+        prove(none)
+    empty = Proof(task="x", task_hash="", scale=SMALL, notes=(), checks=(), twins=())
+    assert not empty.ok
+
+
+def test_twins_are_refused_where_they_cannot_be_run():
+    with pytest.raises(UsageError, match=r"run in float64, and it computes in float32"):
+        prove(computing_in("float32"), ["torch"], twins=["torch"])
+
+
+def test_a_proof_without_float64_says_so():
+    needs("torch")
+    found = prove(computing_in("float32", "bfloat16"), ["torch"], scale=SMALL)
+    assert found.ok
+    assert {check.precision for check in found.checks} == {"float32"}
+    assert any("float64 is not among the task's precisions" in note for note in found.notes)
+
+
+def test_a_side_that_does_not_end_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(proof, "TIMEOUT_S", 0.01)
+    with pytest.raises(ParityError, match=r"the reference did not end within 0\.01 s"):
+        prove(find_task("digits-cnn"), ["torch"], scale=SMALL)
 
 
 def test_a_side_that_fails_is_an_error_with_its_last_words():

@@ -153,6 +153,15 @@ def test_an_open_run_is_another_task_by_its_hash() -> None:
     assert changed.hash() != task.hash()
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", math.inf])
+@pytest.mark.parametrize("key", ["optimizer.learning_rate", "optimizer.momentum"])
+def test_a_rule_that_no_plan_can_hold_is_refused(key: str, value: str | float) -> None:
+    asked = Request(task="digits-cnn", division="open", settings={key: value})
+
+    with pytest.raises(UsageError, match=rf"--set {key}={value} is not possible.*finite"):
+        apply_settings(find_task("digits-cnn"), asked)
+
+
 def test_the_rhythm_is_free_in_the_closed_division() -> None:
     task = find_task("digits-cnn")
     asked = Request(task="digits-cnn", settings={"fence_every_steps": "0", "timeout_s": "5"})

@@ -44,7 +44,9 @@ def test_in_a_run_it_names_a_whole_file_of_predictions(
     assert line.metadata is not None
     [file] = tmp_path.iterdir()
     assert line.metadata["predictions"] == file.name
-    read = predictions.read(tmp_path, file.name, examples=6, classes=3)
+    read = predictions.read(
+        tmp_path, file.name, examples=6, classes=3, latest_ns=file.stat().st_ctime_ns
+    )
     assert (read == scores).all()
     assert list(tmp_path.iterdir()) == []  # it is taken
 

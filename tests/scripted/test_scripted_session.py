@@ -21,11 +21,17 @@ from command_line import ROOT
 from timetrial import api, audit, findings, store
 from timetrial.engine.events import Ended, Evaluated, Refused, Said, WorkerEvent
 from timetrial.errors import UsageError
+from timetrial.findings.scripts import script_notes
+from timetrial.launch import local
 from timetrial.launch.local import LocalLauncher
 from timetrial.launch.supervise import Result, supervise
-from timetrial.plan import Plan, Request
+from timetrial.meter.cgroup import Cgroup
+from timetrial.plan import Plan, Request, find_task
 from timetrial.rows import Row
 from timetrial.rundir import RunDir
+from timetrial.scripted import command
+from timetrial.scripted.command import check_request, hides_code, version_of
+from timetrial.spec import Target
 from timetrial.stats import measures
 from timetrial.store import RunRecord
 from timetrial.testing import runs
@@ -151,7 +157,29 @@ def test_one_believed_accuracy_among_recomputed_ones_is_said(tmp_path: Path) -> 
     """
     record = ran(tmp_path, TRUTH, mixed)
     assert record.status == "reached"
+    assert (
+        "not recomputed, in 1 of 2 evaluations, among them the one that met the target, in 1 of 1 "
+        "runs" in notes_of(record)
+    )
+
+
+def test_a_believed_accuracy_that_did_not_decide_is_not_said_to_have(tmp_path: Path) -> None:
+    mixed = """
+        timetrial.record(step=1, accuracy=0.5)
+        timetrial.record(step=2, predictions=labels)
+    """
+    record = ran(tmp_path, TRUTH, mixed)
+    assert record.status == "reached"
     assert "not recomputed, in 1 of 2 evaluations" in notes_of(record)
+    assert "met the target" not in notes_of(record)
+
+
+def test_a_device_other_than_the_cpu_is_what_the_script_was_told(tmp_path: Path) -> None:
+    code = "timetrial.record(step=1, predictions=labels)"
+    there = ran(tmp_path, TRUTH, code, device="cuda:1")
+    assert "device cuda:1: what the script was told" in notes_of(there)
+    here = ran(tmp_path, TRUTH, code)
+    assert "what the script was told" not in notes_of(here)
 
 
 def test_scores_give_a_loss_and_classes_give_none(tmp_path: Path) -> None:
@@ -454,6 +482,36 @@ def test_a_worker_that_is_killed_takes_its_command_along(tmp_path: Path) -> None
     wait_for_end(tmp_path / "pid")
 
 
+@LINUX
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize("how", ["child", "daemon"])
+def test_a_worker_that_is_killed_without_a_control_group_leaves_nothing_behind(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "open_cgroup", lambda *_, **__: Cgroup(None, refusal="a test"))
+    code = """
+        detached = dict(start_new_session=True) if sys.argv[1] == "daemon" else {}
+        shell = "sleep 600 & echo $! > pid; wait"  # the command's child, and a child of its own
+        subprocess.Popen(["bash", "-c", shell], **detached)
+        while not os.path.exists("pid") or not open("pid").read(): time.sleep(0.01)
+        say("a")
+        time.sleep(600)
+    """
+    plan = planned(tmp_path, code, words=(how,), script_folder=str(tmp_path))
+    run, named = runs.place(tmp_path / "store", plan)
+
+    def kill_worker(_: object) -> None:
+        if b'"said"' in (run.events(0).read_bytes() if run.events(0).exists() else b""):
+            for worker in psutil.Process().children():
+                worker.kill()
+
+    assert attempt(run, named, kill_worker).status is None
+    wait_for_end(tmp_path / "pid")
+    seen = psutil.process_iter(["cmdline"])  # None: has ended, and nobody has waited for it
+    left = [" ".join(process.info["cmdline"] or ()) for process in seen]
+    assert [words for words in left if "echo $! > pid; wait" in words] == []
+
+
 def test_a_script_that_is_resumed_starts_anew_and_what_it_said_before_does_not_count(
     tmp_path: Path,
 ) -> None:
@@ -538,6 +596,111 @@ def test_any_program_on_path_or_executable_file_is_a_command(tmp_path: Path) -> 
         run, plan = runs.place(tmp_path / "store", runs.resolve(request, seed=1))
         assert plan.script_file == str(tmp_path / "say.sh")
         assert attempt(run, plan).status == "reached"
+
+
+def test_every_text_file_that_a_word_names_is_kept_and_tells_systems_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = script(tmp_path)
+    (tmp_path / "conf.yaml").write_text("rate: 1\n")
+    (tmp_path / "more.toml").write_text("x = 1\n")
+    (tmp_path / "weights.bin").write_bytes(b"\0\1")
+    words = ("conf.yaml", "train.py", "--more=more.toml", "weights.bin", "no-file")
+    asked = Request(task="digits-cnn", division="open", script=(sys.executable, *words))
+
+    plan = runs.resolve(asked, seed=1)
+
+    assert plan.script_file == str(tmp_path / "conf.yaml")
+    assert [Path(path).name for path in plan.script_others] == ["train.py", "more.toml"]
+    run, _ = runs.place(tmp_path / "store", plan)
+    assert run.script("train.py").read_bytes() == train.read_bytes()
+    assert run.script("conf.yaml").is_file()
+    versions = {version_of(plan)}
+    for name in ("conf.yaml", "train.py", "more.toml"):
+        with (tmp_path / name).open("a") as file:
+            file.write("# changed\n")
+        versions.add(version_of(runs.resolve(asked, seed=1)))
+    assert len(versions) == 4
+    result = attempt(run, msgspec.structs.replace(plan, run=run.path.name))
+    assert result.status == "error"
+    assert "conf.yaml was changed since the run was planned" in result.reason
+
+
+def test_a_configuration_that_was_changed_after_planning_does_not_run(tmp_path: Path) -> None:
+    (tmp_path / "conf.yaml").write_text("rate: 1\n")
+    plan = planned(tmp_path, 'say("eval_accuracy", 0.99)', words=(str(tmp_path / "conf.yaml"),))
+    run, named = runs.place(tmp_path / "store", plan)
+    (tmp_path / "conf.yaml").write_text("rate: 2\n")
+    result = attempt(run, named)
+    assert result.status == "error"
+    assert "conf.yaml was changed since the run was planned" in result.reason
+
+
+def test_a_copy_of_a_configuration_that_was_changed_afterwards_is_found(tmp_path: Path) -> None:
+    (tmp_path / "conf.yaml").write_text("rate: 1\n")
+    code = 'say("eval_accuracy", 0.99)'
+    plan = planned(tmp_path, code, words=(str(tmp_path / "conf.yaml"),))
+    run, named = runs.place(tmp_path / "store", plan)
+    assert attempt(run, named).status == "reached"
+    assert failed_checks(store.read_run(run.path)) == {}
+    run.script("conf.yaml").chmod(0o644)
+    run.script("conf.yaml").write_text("rate: 3\n")
+    assert "script.conf.yaml is not the script that ran" in str(
+        failed_checks(store.read_run(run.path))
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "hidden"),
+    [
+        (("-m", "package"), True),
+        (("-u", "-m", "package", "conf.yaml"), True),
+        (("-c", "print(1)"), True),
+        (("-c", "pass;" * 2000), True),
+        (("conf.yaml",), False),
+        (("-u", "conf.yaml", "-c", "more"), False),
+        (("nothing",), True),
+    ],
+)
+def test_rows_say_where_no_file_of_the_code_is_known(
+    words: tuple[str, ...], hidden: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf.yaml").write_text("rate: 1\n")
+    asked = Request(task="digits-cnn", division="open", script=(sys.executable, *words))
+    plan = runs.resolve(asked, seed=1)
+    assert hides_code(plan) is hidden
+    run, _ = runs.place(tmp_path / "store", plan)
+    notes = script_notes([store.read_run(run.path)])
+    assert any("no file of the code that ran is known" in note for note in notes) is hidden
+
+
+@LINUX
+def test_a_file_of_the_command_that_cannot_be_read_is_refused_in_words() -> None:
+    asked = Request(task="digits-cnn", division="open", script=(sys.executable, "/proc/self/mem"))
+    with pytest.raises(UsageError, match=r"/proc/self/mem.*cannot be read.*make it readable"):
+        runs.resolve(asked, seed=1)
+
+
+def test_tasks_that_a_script_cannot_follow_are_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = Request(task="imagenet-resnet50", division="open", script=(str(script(tmp_path)),))
+    with pytest.raises(UsageError, match=r"learned by its top5_accuracy.*accuracy or error_rate"):
+        check_request(base)
+    by_loss = Target(metric="loss", threshold=0.1, direction="at_most", split="test")
+    for name, changed, words in (
+        ("by-loss", {"targets": (by_loss,)}, "learned by its loss"),
+        ("decoded", {}, "decoded when asked for"),
+    ):
+        task = msgspec.structs.replace(find_task("digits-cnn"), name=name, **changed)
+        if name == "decoded":
+            view = msgspec.structs.replace(task.dataset, train_view="resized_crop_flip")
+            task = msgspec.structs.replace(task, dataset=view)
+        monkeypatch.setattr(command, "find_task", lambda _, task=task: task)
+        with pytest.raises(UsageError, match=words):
+            check_request(msgspec.structs.replace(base, task=name))
 
 
 def test_scripts_of_one_name_and_other_content_are_not_averaged(tmp_path: Path) -> None:

@@ -112,9 +112,10 @@ def _show_set_up(runs: Path, log: Path, *, json: bool) -> None:
         options.echo_rows(found)
         return
     row = {row.measure: row for row in found}
-    main = row["run_time"]
+    main = row.get("run_time", row["time_to_first_step"])
+    timed = {"run_time": f"Run time (n = {main.n})"} if "run_time" in row else {}
     headings = {
-        "run_time": f"Run time (n = {main.n})",
+        **timed,
         "setup_commands": "Commands",
         "setup_manual_steps": "Manual steps",
         "time_to_first_step": "To first step (n = 1)",
@@ -136,6 +137,8 @@ def _show_set_up(runs: Path, log: Path, *, json: bool) -> None:
         if name.startswith("setup_") and seen.unit == "s"
     ]
     options.echo_wrapped(f"To first step: {', '.join(parts)}")
+    if not timed:
+        options.echo_wrapped("Run time: unknown, since no run did its work")
     for measure in ("setup_manual_steps", "time_to_first_step"):
         own = [note for note in row[measure].notes if note not in main.notes]
         if own:

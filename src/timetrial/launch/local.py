@@ -19,6 +19,7 @@ from timetrial.meter.cgroup import JOIN_FAILED_EXIT, Cgroup, open_cgroup
 from timetrial.meter.sidecar import Sidecar, sampler_command
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir, disk_errors
+from timetrial.scripted.processes import kill_told
 
 _ALLOCATOR: Final = {
     # glibc gives big blocks back to the system at once, so every step of a network faults its
@@ -34,10 +35,17 @@ class LocalJob:
     """One worker process, its group and its sampler."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], group: Cgroup, sidecar: Sidecar | None, plan: Plan
+        self,
+        process: subprocess.Popen[bytes],
+        group: Cgroup,
+        sidecar: Sidecar | None,
+        *,
+        plan: Plan,
+        run: RunDir,
     ) -> None:
         """Keep what `LocalLauncher.start` made."""
         self._process = process
+        self._predictions = run.predictions.absolute() if plan.script else None
         self._group = group
         self._sidecar = sidecar
         self._resources = contextlib.ExitStack()
@@ -87,10 +95,13 @@ class LocalJob:
         trace: TracebackType | None,
     ) -> None:
         """Kill what still runs, end the sampler, remove the group."""
+        killed = self._exit is None or self._exit.code < 0
         if self._exit is None:
             self.kill()
             self._process.wait()
         self._kill_group()  # what a worker that was killed left behind
+        if killed and self._predictions is not None:
+            kill_told(self._predictions)  # the same where no group is allowed
         self._resources.close()
 
     def _collect(self) -> Exit | None:
@@ -148,7 +159,8 @@ class LocalLauncher:
         except BaseException:
             group.close()
             raise
-        return LocalJob(process, group, start_sampler(process.pid, run, plan, group, attempt), plan)
+        sampler = start_sampler(process.pid, run, plan, group, attempt)
+        return LocalJob(process, group, sampler, plan=plan, run=run)
 
 
 def start_sampler(pid: int, run: RunDir, plan: Plan, group: Cgroup, attempt: int) -> Sidecar | None:

@@ -122,7 +122,7 @@ def _data(path: Path, rules: OwnRules) -> tuple[DatasetInfo, bool]:
         if data.name is not None:
             raise UsageError(f"{where}: name = {data.name!r} is for data of one's own.")
         return datasets.get(data.dataset), True
-    place = path.parent / Path(data.images or data.csv or "").expanduser()
+    place = path.parent / _at_home(data.images or data.csv or "", where)
     name = data.name if data.name is not None else _slug(place.resolve().stem)
     try:
         if data.csv is not None and data.label is not None:
@@ -131,6 +131,16 @@ def _data(path: Path, rules: OwnRules) -> tuple[DatasetInfo, bool]:
     except UsageError as error:
         hint = "" if data.name else " A name of its own is given by the key name."
         raise UsageError(f"{where}: {error}{hint if 'name of' in str(error) else ''}") from error
+
+
+def _at_home(text: str, where: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{where}: {text} begins with a home folder that is not known here. Allowed: ~ for "
+            "your own, or a path. Write the path in full."
+        ) from error
 
 
 def _slug(text: str) -> str:
@@ -226,7 +236,13 @@ def _checked(path: Path, task: Task, info: DatasetInfo | None) -> Task:
             f"{path}: TASK says the content {use.content_sha256}, the data have {content}. They "
             "were changed: restore them, or leave content_sha256 out."
         )
-    right = msgspec.structs.replace(true, mean=use.mean, std=use.std)
+    if use.train_view != "stored" and not here.is_brought:
+        raise UsageError(
+            f"{path}: TASK says train_view = {use.train_view!r}, which is for images that are "
+            f"decoded when asked for; those of {use.name!r} are stored as arrays. Leave it out; "
+            "augmentation crops and mirrors stored images."
+        )
+    right = msgspec.structs.replace(true, mean=use.mean, std=use.std, train_view=use.train_view)
     said = msgspec.structs.replace(use, content_sha256=None)
     for field in said.__struct_fields__:
         if getattr(said, field) != getattr(right, field):

@@ -7,6 +7,7 @@ What a user leaves out is resolved here, once, into the same `Task` as a built-i
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Final, Literal, cast
 
@@ -46,6 +47,7 @@ TEST_FRACTION: Final = 0.2
 VALIDATION_SHARE: Final = 0.2  # of what is not test
 LIGHT_SHARE: Final = 0.9  # of the easiest target
 DIGITS: Final = 6  # of a mean or standard deviation that is computed
+CONSTANT: Final = 1e-12  # of a column's mean: a deviation below that is rounding, not data
 
 # --- the keys of the file ------------------------------------------------------------------------
 
@@ -281,16 +283,25 @@ def _preprocess(
 
 
 def _standard(train: Split, use: DatasetUse) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel; 1 where nothing varies."""
+    """Return mean and standard deviation of each channel; 1 where nothing varies.
+
+    Both are rounded, the mean to what matters beside the deviation: a time in seconds since 1970
+    is far larger than it varies.
+    """
     axes = tuple(range(train.inputs.ndim - 1))
     mean = train.inputs.mean(axes, dtype=np.float64) / use.divide_by
     std = train.inputs.std(axes, dtype=np.float64) / use.divide_by
-    std = np.where(std > 0, std, 1.0)
-    return tuple(map(_rounded, mean)), tuple(map(_rounded, std))
+    std = np.where(std > CONSTANT * np.abs(mean), std, 1.0)
+    means = tuple(_rounded(*pair) for pair in zip(mean.tolist(), std.tolist(), strict=True))
+    return means, tuple(_rounded(value) for value in std.tolist())
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def _rounded(value: float, scale: float = math.inf) -> float:
+    """Return the value to DIGITS of its own digits, and of those of a smaller `scale`."""
+    size = min(abs(value), scale)
+    if size == 0:
+        return 0.0
+    return round(value, DIGITS - 1 - math.floor(math.log10(size)))
 
 
 # --- training ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
@@ -29,6 +30,8 @@ def convert(table: object, kind: type[T], where: str) -> T:
     for key in table:
         if key not in known:
             raise UnknownNameError(f"key in {where}", key, known)
+    for key, value in table.items():
+        _refuse_endless(value, key, where)
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
@@ -39,6 +42,25 @@ def convert(table: object, kind: type[T], where: str) -> T:
         raise UsageError(
             f"{where}: {seen}{said}. Correct it; docs/add-a-task.md lists the keys."
         ) from error
+
+
+def _refuse_endless(value: object, key: str, where: str) -> None:
+    """Refuse a number that no plan can hold: JSON has no infinity.
+
+    Raises:
+        UsageError: Infinity or NaN, also inside of tables and lists; names the key.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(
+            f"{where}: {key} = {value} is not possible. Allowed: a finite number. Correct it; "
+            "docs/add-a-task.md lists the keys."
+        )
+    if isinstance(value, dict):
+        for inner, part in value.items():
+            _refuse_endless(part, f"{key}.{inner}", where)
+    if isinstance(value, list):
+        for part in value:
+            _refuse_endless(part, key, where)
 
 
 def tagged(table: Table, kinds: Sequence[type[T]], where: str) -> T:

@@ -17,10 +17,10 @@ import numpy as np
 
 from timetrial import frameworks
 from timetrial._registry import load_object
-from timetrial.errors import ParityError, UnknownNameError
+from timetrial.errors import ParityError, UnknownNameError, UsageError
 from timetrial.parity.scale import Scale, made_up_splits, proof_task, twins_of
 from timetrial.parity.side import GIVEN, ORDERS, SEED, Order, seen_file
-from timetrial.plan import find_task
+from timetrial.plan import choose_framework, find_task
 from timetrial.spec import Build, Precision, Record, Task, Workload
 
 REFERENCE: Final = "timetrial.tasks.networks.reference:build"
@@ -107,8 +107,9 @@ class Proof(Record, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether every check holds and every twin was caught."""
-        return all(check.ok for check in self.checks) and all(twin.caught for twin in self.twins)
+        """Whether something was checked, every check holds and every twin was caught."""
+        every = [*(check.ok for check in self.checks), *(twin.caught for twin in self.twins)]
+        return bool(self.checks) and all(every)
 
 
 Say = Callable[[str], None]
@@ -130,27 +131,40 @@ def prove(
     `twins` names the frameworks in which every mutated twin is run too. `say` is told what goes on.
 
     Raises:
-        UsageError: The task has no reference, or no such framework.
+        UsageError: The task has no reference or no such framework, or nothing can be compared.
         MissingExtraError: A framework asked for is not installed.
         ParityError: A side could not be run; holds what it printed.
     """
     task = find_task(task) if isinstance(task, str) else task
     size = scale or Scale()
     small = proof_task(task, size)
-    chosen = list(names) or [name for name in task.implementations if frameworks.installed(name)]
-    for name in chosen:
-        frameworks.require(name)
+    chosen = _frameworks(task, names)
     if unknown := [name for name in twins if name not in chosen]:
         raise UnknownNameError("framework of the proof", unknown[0], chosen)
+    rounds = [
+        (precision, bounds, steps)
+        for precision, bounds, steps in _rounds(size)
+        if precision in task.precisions and precision in precisions
+    ]
+    if not rounds:
+        raise UsageError(
+            f"Nothing of task {task.name} can be compared: it computes in "
+            f"{', '.join(task.precisions)}, and was to be compared in {', '.join(precisions)}. "
+            "Allowed: float64 and float32. Add one to the task's precisions."
+        )
+    if twins and "float64" not in {precision for precision, _, _ in rounds}:
+        raise UsageError(
+            f"Twins of task {task.name} cannot be told apart: they are run in float64, and it "
+            f"computes in {', '.join(task.precisions)}. Add float64 to the task's precisions, or "
+            "leave --twins out."
+        )
     say(f"reference: {size.steps} steps in NumPy")
     given = _given(small)
     (reference,) = _run([_order(small, None, task, "cpu", "float64", threads, size.steps)], given)
     checks: list[Check] = []
     seen_twins: list[TwinCheck] = []
     for name in chosen:
-        for precision, bounds, steps in _rounds(size):
-            if precision not in task.precisions or precision not in precisions:
-                continue
+        for precision, bounds, steps in rounds:
             order = _order(small, name, task, device, precision, threads, steps)
             mutated = twins_of(small) if name in twins and precision == "float64" else []
             say(f"{name}: {steps} steps in {precision}, {len(mutated)} twins")
@@ -174,6 +188,27 @@ def prove(
     )
 
 
+def _frameworks(task: Task, names: Sequence[str]) -> list[str]:
+    """Return the frameworks asked for, or all of the task's that are installed.
+
+    Raises:
+        UsageError: The task has no such framework, or none of its own is installed.
+        MissingExtraError: One asked for is not installed.
+    """
+    chosen = [choose_framework(task, name) for name in names]
+    for name in chosen:
+        frameworks.require(name)
+    if not chosen:
+        chosen = [name for name in task.implementations if frameworks.installed(name)]
+    if not chosen:
+        raise UsageError(
+            f"Nothing of task {task.name} can be compared: none of its frameworks "
+            f"({', '.join(task.implementations)}) is installed. `timetrial list frameworks` shows "
+            "how to install them."
+        )
+    return chosen
+
+
 def _rounds(scale: Scale) -> tuple[tuple[Precision, Bounds, int], ...]:
     return ("float64", FLOAT64, scale.steps), ("float32", FLOAT32, FLOAT32_STEPS)
 
@@ -185,6 +220,11 @@ def _notes(task: Task, small: Task) -> tuple[str, ...]:
     ]
     if small.optimizer != task.optimizer:
         notes.append(f"optimizer of the proof: {small.optimizer}")
+    if "float64" not in task.precisions:
+        notes.append(
+            f"float64 is not among the task's precisions: compared in float32, {FLOAT32_STEPS} "
+            "steps within wider bounds"
+        )
     return tuple(notes)
 
 
@@ -228,7 +268,14 @@ def _run(orders: Sequence[Order], given: Mapping[str, np.ndarray]) -> list[dict[
             np.savez(file, allow_pickle=False, **given)
         command = [sys.executable, "-P", "-m", "timetrial.parity.side", folder]
         limit = TIMEOUT_S * len(orders)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+        except subprocess.TimeoutExpired as error:
+            raise ParityError(
+                f"{first.framework or 'the reference'} did not end within {limit:g} s with task "
+                f"{first.task.name} in {first.precision} on {first.device}. Ask for less: fewer "
+                "--steps, a smaller --batch."
+            ) from error
         if done.returncode != 0:
             last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-6:])
             raise ParityError(

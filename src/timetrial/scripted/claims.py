@@ -41,6 +41,7 @@ class Claims:
         deadline_ns: float,
     ) -> None:
         """Judge predictions in `folder` by `labels`; what is read after `deadline_ns` is late."""
+        self._ahead_ns = predictions.ahead_ns(folder)
         self._labels = labels
         self._classes = classes
         self._folder = folder
@@ -56,8 +57,11 @@ class Claims:
         self.counted = 0
         self.reached = False
 
-    def take(self, line: Line | Malformed, t_ns: int) -> WorkerEvent | None:
-        """Return the event that a line read at `t_ns` amounts to; None: it is only counted."""
+    def take(self, line: Line | Malformed, t_ns: int, *, utc_ns: int) -> WorkerEvent | None:
+        """Return the event that a line read at `t_ns` amounts to; None: it is only counted.
+
+        `utc_ns` is the same instant by the wall clock: predictions that are younger do not count.
+        """
         if isinstance(line, Malformed):
             self.malformed += 1
             self.first_malformed = self.first_malformed or f"{line.quoted} ({quote(line.why)})"
@@ -67,7 +71,7 @@ class Claims:
         if line.key != "eval_accuracy":
             return self._keep(line, t_ns)
         try:
-            event = self._evaluated(line, t_ns)
+            event = self._evaluated(line, t_ns, utc_ns)
         except AuditError as error:
             self.refused += 1
             if self.refused > REFUSED_MAX:
@@ -87,7 +91,7 @@ class Claims:
         value = json.dumps(line.value)
         return Said(t_ns=t_ns, key=quote(line.key), value=quote(value), time_ms=line.time_ms)
 
-    def _evaluated(self, line: Line, t_ns: int) -> Evaluated:
+    def _evaluated(self, line: Line, t_ns: int, utc_ns: int) -> Evaluated:
         """Return the evaluation.
 
         Raises:
@@ -116,7 +120,11 @@ class Claims:
         labels = self._labels[split]
         try:
             array = predictions.read(
-                self._folder, metadata["predictions"], examples=len(labels), classes=self._classes
+                self._folder,
+                metadata["predictions"],
+                examples=len(labels),
+                classes=self._classes,
+                latest_ns=utc_ns + self._ahead_ns,
             )
             judged = predictions.judge(array, labels, self._classes)
         except AuditError as error:

@@ -11,6 +11,8 @@ import math
 import os
 import re
 import stat
+import sys
+import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +23,7 @@ from timetrial.errors import AuditError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}\.npy")
 _HEADER_MAX: Final = 4096
+GRAIN_NS: Final = 20_000_000  # by which files are dated: a tick of the kernel, 4 to 16 ms
 _KINDS: Final = {"f": "numbers", "i": "whole numbers", "u": "whole numbers"}
 
 
@@ -61,24 +64,33 @@ def judge(predictions: np.ndarray, labels: np.ndarray, classes: int) -> Judged:
     )
 
 
-def read(folder: Path, name: object, *, examples: int, classes: int) -> np.ndarray:
+def read(folder: Path, name: object, *, examples: int, classes: int, latest_ns: int) -> np.ndarray:
     """Return the array of an .npy file in `folder`, and delete the file.
 
+    `latest_ns` (since 1970) is when the line that names it was read: a file that was changed later
+    would be judged with a time that it had not earned.
+
     Raises:
-        AuditError: Not a plain file of that folder, too large, or not such an array.
+        AuditError: Not a plain file of that folder, too large, too young, or not such an array.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise AuditError("their file must be named by its name alone, such as step-5.npy")
     largest = _HEADER_MAX + examples * classes * 8
     try:
-        content = _content(folder / name, largest)
+        content, changed_ns = _content(folder / name, largest)
     except OSError as error:
         raise AuditError(f"their file {name} cannot be read: {error.strerror}") from error
+    if changed_ns > latest_ns + GRAIN_NS:  # kept: a later line may name it again
+        raise AuditError(
+            f"their file {name} was written after the line that names it. Write the file before "
+            "its line, and use a new name for each evaluation"
+        )
     (folder / name).unlink(missing_ok=True)
     return _array(content, name, {(examples, classes), (examples,)})
 
 
-def _content(path: Path, largest: int) -> bytes:
+def _content(path: Path, largest: int) -> tuple[bytes, int]:
+    """Return what a file holds, and when it was last changed, in ns since 1970."""
     handle = os.open(
         path,
         os.O_RDONLY
@@ -96,7 +108,22 @@ def _content(path: Path, largest: int) -> bytes:
                 f"their file {path.name} has {max(facts.st_size, len(content))} bytes; at most "
                 f"{largest} are possible"
             )
-    return content
+        facts = os.fstat(handle)  # once more: it may have been changed while it was read
+    return content, _changed_ns(facts)
+
+
+def ahead_ns(folder: Path) -> int:
+    """Return by how much files in `folder` are dated ahead of this clock, 0 where they are not.
+
+    The clock of its file system may be that of a server.
+    """
+    os.utime(folder)
+    return max(0, _changed_ns(folder.stat()) - time.time_ns())
+
+
+def _changed_ns(facts: os.stat_result) -> int:
+    """Return when a file was last changed; where the system keeps that, nobody can set it."""
+    return facts.st_mtime_ns if sys.platform == "win32" else facts.st_ctime_ns
 
 
 def _array(content: bytes, name: str, shapes: set[tuple[int, ...]]) -> np.ndarray:

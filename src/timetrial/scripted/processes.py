@@ -2,6 +2,7 @@
 
 On Linux the worker takes in processes whose parent has ended (prctl), so that one which detached
 itself is found as well, and its CPU time is counted. Elsewhere the process group is what is ended.
+A worker that is killed cannot end anything: its launcher calls `kill_told`.
 
 Source: prctl(2), PR_SET_CHILD_SUBREAPER and PR_SET_PDEATHSIG, Linux man-pages 6.9.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import queue
 import signal
@@ -17,13 +19,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
 import psutil
 
 from timetrial.errors import LaunchError
+from timetrial.scripted import variables
 
 PIECE: Final = 64 * 1024
 PIECES_HELD: Final = 64  # then the command waits: memory stays bounded
@@ -32,11 +35,14 @@ KILL_S: Final = 5.0
 _SUBREAPER: Final = 36
 _DEATH_SIGNAL: Final = 1
 
+_log = logging.getLogger(__name__)
+
 
 class Piece(NamedTuple):
     """Bytes of standard output, and when they were read."""
 
     t_ns: int
+    utc_ns: int  # the same instant by the wall clock, which files are dated by
     content: bytes
 
 
@@ -86,7 +92,8 @@ class Child:
                 content = os.read(handle, PIECE)
             except OSError:
                 content = b""
-            self._pieces.put(Piece(time.monotonic_ns(), content) if content else None)
+            piece = Piece(time.monotonic_ns(), time.time_ns(), content)
+            self._pieces.put(piece if content else None)
             if not content:
                 return
 
@@ -102,12 +109,17 @@ class Child:
         self._at_end = piece is None
         return piece
 
-    def rest(self) -> list[Piece]:
-        """Return what was still in the pipe when all processes had ended."""
-        pieces: list[Piece] = []
-        while (piece := self.read(0 if self._at_end else SETTLE_S)) is not None:
-            pieces.append(piece)
-        return pieces
+    def rest(self) -> Iterator[Piece]:
+        """Yield what was still in the pipe when all processes had ended.
+
+        For at most KILL_S: one that could not be ended may write for ever.
+        """
+        deadline = time.monotonic() + KILL_S
+        while time.monotonic() < deadline:
+            piece = self.read(0 if self._at_end else SETTLE_S)
+            if piece is None:
+                return
+            yield piece
 
     def poll(self) -> int | None:
         """Return the exit code (negative: the signal), None while it runs."""
@@ -131,21 +143,75 @@ class Child:
                 process.send_signal(number)
 
     def end_rest(self, *, settle_s: float = SETTLE_S) -> int:
-        """End all that still runs once the command has ended; return how many processes it was."""
+        """End all that still runs once the command has ended; return how many were ended.
+
+        One that cannot be ended within KILL_S is given up, with a warning, and is not counted.
+        """
         calm = time.monotonic() + settle_s
-        while _descendants() and time.monotonic() < calm:
+        while self._running() and time.monotonic() < calm:
             _reap()
             time.sleep(0.01)
-        ended: set[int] = set()
+        killed: set[int] = set()
         deadline = time.monotonic() + KILL_S
-        while (running := _descendants()) and time.monotonic() < deadline:
-            for process in running:  # again until none is left: they may start others meanwhile
-                ended.add(process.pid)
+        while (running := self._running()) and time.monotonic() < deadline:
+            killed.update(running)
+            for process in running.values():  # until none is left: they may start others meanwhile
                 with contextlib.suppress(psutil.Error):
                     process.kill()
+            if sys.platform != "win32" and self._group_lives():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, signal.SIGKILL)
             time.sleep(0.01)
         _reap()
-        return len(ended)
+        if running:
+            _log.warning("processes %s of the command could not be ended", sorted(running))
+        return len(killed.difference(running))
+
+    def _running(self) -> dict[int, psutil.Process]:
+        """Return the living processes below this one, and those of the command's group."""
+        found = {process.pid: process for process in _descendants()}
+        if sys.platform != "win32" and self._group_lives():
+            for process in psutil.process_iter():
+                with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+                    member = process.pid not in found and os.getpgid(process.pid) == self.pid
+                    if member and process.status() != psutil.STATUS_ZOMBIE:
+                        found[process.pid] = process
+        return found
+
+    def _group_lives(self) -> bool:
+        """Return whether a process, or what is left of one, is in the command's group."""
+        try:
+            os.killpg(self.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+
+def kill_told(predictions: Path) -> int:
+    """Kill the processes that were given this folder for predictions; return how many it was.
+
+    That is what is left of a command when its worker was killed: the command goes with it, what the
+    command itself has started does not. Each has the command's environment, wherever it is now.
+    """
+    killed: set[int] = set()
+    deadline = time.monotonic() + KILL_S
+    while (found := _told(predictions)) and time.monotonic() < deadline:
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                killed.add(process.pid)
+        time.sleep(0.01)
+    return len(killed)
+
+
+def _told(predictions: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # not ours to look at, or just gone
+            told = process.environ().get(variables.PREDICTIONS) == str(predictions)
+            if told and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def _prctl() -> ctypes._FuncPointer | None:

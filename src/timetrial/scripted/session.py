@@ -28,6 +28,7 @@ from timetrial.plan import Plan
 from timetrial.rundir import LogWriter, RunDir, disk_errors, sha256
 from timetrial.scripted import variables
 from timetrial.scripted.claims import Claims
+from timetrial.scripted.command import files_of
 from timetrial.scripted.mllog import LineReader, quote
 from timetrial.scripted.processes import Child, Piece
 from timetrial.spec import Split, SplitName
@@ -121,7 +122,7 @@ def run(
 def _folders(run: RunDir) -> Iterator[tuple[Path, Path]]:
     """Make the folders for data and predictions; they are gone afterwards."""
     shutil.rmtree(run.scratch, ignore_errors=True)  # of a killed attempt
-    data, handed_in = run.scratch / "data", run.scratch / "predictions"
+    data, handed_in = run.scratch / "data", run.predictions
     with disk_errors(run.scratch):
         data.mkdir(parents=True)
         handed_in.mkdir()
@@ -135,19 +136,19 @@ def _unchanged(plan: Plan) -> str | None:
     """Return the SHA-256 of the script.
 
     Raises:
-        AuditError: It is not the file that was planned.
+        AuditError: A file of the command is not the one that was planned.
     """
-    if plan.script_file is None:
-        return None
-    file = Path(plan.script_file)
-    seen = sha256(file) if file.is_file() else None
-    if seen != plan.script_sha256:
-        state = "was changed" if seen else "is gone"
-        raise AuditError(
-            f"{file} {state} since the run was planned. A copy of what was planned is in the run "
-            "directory; start a new run for another script."
-        )
-    return seen
+    for path, planned in files_of(plan).items():
+        file = Path(path)
+        seen = sha256(file) if file.is_file() else None
+        if seen != planned:
+            state = "was changed" if seen else "is gone"
+            raise AuditError(
+                f"{file} {state} since the run was planned. A copy of what was planned is in the "
+                "run directory; start a new run for another script. A file that the command "
+                "itself writes must not be there when the run is planned."
+            )
+    return plan.script_sha256
 
 
 def _export(splits: Mapping[SplitName, Split], folder: Path) -> dict[SplitName, np.ndarray]:
@@ -209,7 +210,7 @@ def _watch(
         _take(piece, reader, claims, log, run)
     instant = time.monotonic_ns()
     for line in reader.close():
-        event = claims.take(line, instant)
+        event = claims.take(line, instant, utc_ns=time.time_ns())
         if event is not None:
             log.write(event)
     return Watched(code, was_asked, late, 0 if ours else outlived)
@@ -224,7 +225,7 @@ def _take(
         sys.stdout.buffer.write(piece.content)
         sys.stdout.buffer.flush()
     for line in reader.feed(piece.content):
-        event = claims.take(line, piece.t_ns)
+        event = claims.take(line, piece.t_ns, utc_ns=piece.utc_ns)
         if event is not None:
             log.write(event)
 

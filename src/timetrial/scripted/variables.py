@@ -21,7 +21,7 @@ MEANINGS: Final[dict[str, str]] = {
     TARGET: "accuracy on the test set that counts as reached; missing: none, or no accuracy",
     BUDGET_S: "seconds after which the command is ended; missing: no budget",
     CORES: "CPU cores that it may use",
-    DEVICE: "cpu, cuda, cuda:N or mps",
+    DEVICE: "cpu, cuda, cuda:N, rocm, rocm:N, mps, tpu or tpu:N, as asked for",
     TASK: "name of the task",
     CLASSES: "number of classes",
 }

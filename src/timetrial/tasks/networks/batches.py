@@ -92,11 +92,28 @@ def augmented(task: Task, raw: np.ndarray, chosen: np.ndarray, draws: Draws) -> 
     return np.ascontiguousarray(images[numbers, rows[:, :, None], columns[:, None, :]])
 
 
+def centred(task: Task, raw: np.ndarray) -> np.ndarray:
+    """Return a table's raw inputs less divide_by * mean, in float64; images as they are stored.
+
+    A column may lie far from zero, such as a time in seconds since 1970: in float32 its rows would
+    be rounded to the same number before its mean is subtracted.
+    """
+    use = task.dataset
+    if not _is_table(task) or not use.mean:
+        return raw
+    inputs: np.ndarray = raw.astype(np.float64) - use.divide_by * np.asarray(use.mean)
+    return inputs
+
+
+def _is_table(task: Task) -> bool:
+    return len(task.dataset.input_shape) == 1
+
+
 def preprocess(task: Task, raw: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return (raw / divide_by - mean) / std in `dtype`."""
     use = task.dataset
-    inputs: np.ndarray = raw.astype(dtype) / dtype.type(use.divide_by)
-    if use.mean:
+    inputs: np.ndarray = centred(task, raw).astype(dtype) / dtype.type(use.divide_by)
+    if use.mean and not _is_table(task):
         inputs = inputs - np.asarray(use.mean, dtype)
     if use.std:
         inputs = inputs / np.asarray(use.std, dtype)
@@ -104,8 +121,8 @@ def preprocess(task: Task, raw: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def scale_and_offset(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Return a and b of inputs = a * raw + b in float64, each of shape (channels,) or (1,)."""
+    """Return a and b of inputs = a * centred(raw) + b in float64, of shape (channels,) or (1,)."""
     use = task.dataset
     std = np.asarray(use.std or (1.0,), np.float64)
-    mean = np.asarray(use.mean or (0.0,), np.float64)
+    mean = np.asarray((not _is_table(task) and use.mean) or (0.0,), np.float64)
     return 1 / (use.divide_by * std), -mean / std

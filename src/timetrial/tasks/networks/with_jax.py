@@ -45,6 +45,7 @@ from timetrial.tasks.networks import PREDICT_BATCH, decayed, is_statistic, rules
 from timetrial.tasks.networks.batches import (
     Draws,
     augmented,
+    centred,
     draw,
     position,
     scale_and_offset,
@@ -219,7 +220,7 @@ class Rules(NamedTuple):
 
     model: Chain
     optimizer: Sgd
-    scale: tuple[float, ...]  # inputs = scale * raw + offset
+    scale: tuple[float, ...]  # inputs = scale * centred(raw) + offset
     offset: tuple[float, ...]
     class_weights: tuple[float, ...]
 
@@ -349,7 +350,7 @@ class JaxNetwork:
             Rules(chain, self._rules.optimizer, scale, offset, work.task.class_weights)
         )
         self._splits = splits
-        self._inputs = splits["train"].inputs
+        self._inputs = centred(work.task, splits["train"].inputs)
         self._labels = splits["train"].labels.astype(np.int32)
         self._placed: dict[str, list[Seen]] = {}
         values = initial_variables(work.task, work.seed)
@@ -478,6 +479,7 @@ class JaxNetwork:
 
     def _cut(self, inputs: np.ndarray, masks: Mapping[str, np.ndarray] | None = None) -> list[Seen]:
         """Return the examples on the device, in parts that are predicted at once."""
+        inputs = centred(self._task, inputs)
         starts = range(0, max(len(inputs), 1), PREDICT_BATCH)
         parts = [slice(start, start + PREDICT_BATCH) for start in starts]
         kept = [{path: mask[part] for path, mask in (masks or {}).items()} for part in parts]

@@ -52,6 +52,7 @@ from timetrial.tasks.networks import (
 from timetrial.tasks.networks.batches import (
     Draws,
     augmented,
+    centred,
     draw,
     position,
     scale_and_offset,
@@ -329,7 +330,7 @@ class KerasNetwork:
         self._lap = lap
         self._dtype = np.dtype(weights_type(work.precision))
         self._splits = splits
-        self._inputs = splits["train"].inputs
+        self._inputs = centred(work.task, splits["train"].inputs)
         self._labels = splits["train"].labels.astype(np.int32)
         weights = work.task.class_weights
         self._class_weights = np.array(weights, self._dtype) if weights else None
@@ -384,17 +385,18 @@ class KerasNetwork:
     def predict(self, inputs: np.ndarray | Split) -> np.ndarray:
         """Return scores, shape (examples, classes); a split stays on the device once seen."""
         if not isinstance(inputs, Split):
-            parts = self._cut(inputs)
+            parts = self._cut(centred(self._task, inputs))
         else:
             if inputs.name not in self._placed:
-                self._placed[inputs.name] = self._cut(inputs.inputs)
+                self._placed[inputs.name] = self._cut(centred(self._task, inputs.inputs))
             parts = self._placed[inputs.name]
         return np.concatenate([self._parts.evaluating.predict_on_batch([part]) for part in parts])
 
     def predict_with_dropout(self, split: Split) -> np.ndarray:
         """Return scores of a split with dropout on."""
         masks = test_masks(self._rules, self._seed, len(split)).values()
-        parts = zip(*(self._cut(array) for array in (split.inputs, *masks)), strict=True)
+        inputs = centred(self._task, split.inputs)
+        parts = zip(*(self._cut(array) for array in (inputs, *masks)), strict=True)
         model = self._parts.with_dropout
         return np.concatenate([model.predict_on_batch(list(part)) for part in parts])
 

@@ -40,6 +40,7 @@ from timetrial.spec import (
 )
 from timetrial.tasks.networks import PREDICT_BATCH, decayed, is_statistic, rules_of
 from timetrial.tasks.networks.batches import (
+    centred,
     crop_indices,
     draw,
     position,
@@ -90,7 +91,7 @@ class TorchNetwork:
         self._decoder = Decoder(work.task, work.seed)
         self._lazy = train.lazy
         if self._lazy is None:
-            self._inputs = self._place(train.inputs, self._pad)
+            self._inputs = self._place(centred(work.task, train.inputs), self._pad)
         self._labels = torch.from_numpy(train.labels.astype(np.int64)).to(self._device)
         self._placed: dict[str, Tensor] = {}
         values = initial_variables(work.task, work.seed)
@@ -132,10 +133,10 @@ class TorchNetwork:
             return torch.cat(seen).cpu().numpy()
         if isinstance(inputs, Split):
             if inputs.name not in self._placed:
-                self._placed[inputs.name] = self._place(inputs.inputs, 0)
+                self._placed[inputs.name] = self._place(centred(self._task, inputs.inputs), 0)
             examples = self._placed[inputs.name]
         else:
-            examples = self._place(inputs, 0)
+            examples = self._place(centred(self._task, inputs), 0)
         way = _Way()
         parts = torch.split(examples, PREDICT_BATCH)
         return torch.cat([self._scores(self._cast(part), way) for part in parts]).cpu().numpy()
@@ -145,7 +146,7 @@ class TorchNetwork:
         """Return scores of a split with dropout on."""
         drawn = test_masks(self._rules, self._seed, len(split))
         masks = {path: self._mask(keep) for path, keep in drawn.items()}
-        examples = self._place(split.inputs, 0)
+        examples = self._place(centred(self._task, split.inputs), 0)
         scores = []
         for at in range(0, len(split), PREDICT_BATCH):
             part = slice(at, at + PREDICT_BATCH)
@@ -214,7 +215,7 @@ class TorchNetwork:
     # --- data ------------------------------------------------------------------------------------
 
     def _place(self, inputs: np.ndarray, padding: int) -> Tensor:
-        """Put examples on the device as the data set stores them, black pixels around images."""
+        """Put examples on the device as they are, black pixels around images."""
         examples = torch.tensor(inputs, device=self._device)  # copies: the split is read-only
         if padding:
             return functional.pad(examples, (0, 0, padding, padding, padding, padding))
