@@ -268,7 +268,7 @@ def row_sentence(row: Row, name: str) -> str:
     if is_lower_bound(row):
         return (
             f"With {name}, {task} did not reach {goal} within {watched_text(row)} "
-            f"({interval_text(row)})."
+            f"(0 of {row.n} reached)."
         )
     if not known(row.value):
         return f"With {name}, the time in which {task} reaches {goal} is unknown (n = {row.n})."
