@@ -259,3 +259,32 @@ def test_the_command_prints_a_table_and_json():
     told = run_timetrial(*options, "--cores", "1", "--json").json()
     assert told["ok"] is True
     assert {row["framework"] for row in told["proof"]["checks"]} == {"torch"}
+
+
+def test_what_is_zero_but_for_rounding_is_compared_on_the_scale_of_the_precision():
+    """A shift before a batch normalisation: 6e-8 of the largest is float32, 1e-3 is an error."""
+    exact = {"gradient/a": np.array([1.0]), "gradient/zero": np.array([1e-16])}
+
+    def apart(rest: float, bounds: proof.Bounds) -> float:
+        side = {"gradient/a": np.array([1.0]), "gradient/zero": np.array([rest])}
+        return proof._worst(side, exact, "gradient", bounds)[0] / bounds.gradients
+
+    assert apart(6e-8, proof.FLOAT32) < 1
+    assert apart(1e-3, proof.FLOAT32) > 1
+    assert apart(6e-8, FLOAT64) > 1
+    assert apart(1e-15, FLOAT64) < 1
+
+
+def test_a_float32_gradient_may_be_as_far_off_as_numpys_own_a_few_times_and_no_further():
+    exact = {"gradient/a": np.array([1.0, 0.1])}
+    coarse = {"gradient/a": np.array([1.0, 0.13])}
+
+    def ok(second: float, own: Mapping[str, np.ndarray] | None) -> bool:
+        side = {"gradient/a": np.array([1.0, second])}
+        return proof._worst(side, exact, "gradient", proof.FLOAT32, own)[0] <= 0.05
+
+    assert ok(0.14, None)
+    assert not ok(0.16, None)
+    assert ok(0.16, coarse)
+    assert not ok(0.2, coarse)
+    assert not ok(-0.1, coarse)
