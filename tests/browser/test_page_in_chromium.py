@@ -92,7 +92,7 @@ def test_charts_and_tables_are_there_to_see(browser, addresses, width, shown, sc
         assert box["width"] > 0.8 * min(width, 900) - 40
         assert box["height"] > 80
     tables = page.locator("table")
-    assert tables.count() == 8
+    assert tables.count() == 9
     assert all(tables.nth(place).is_visible() for place in range(8))
     page.context.close()
 
