@@ -144,9 +144,8 @@ def rows_of(set_up: SetUp, records: Sequence[RunRecord]) -> list[Row]:
     parts = parts_of(phases)
     reused = [part.name for part in parts if part.reused]
     since = [f"not from a bare machine: {', '.join(reused)} were there"] if reused else []
-    run_time = run_time_row(group, RUN_CLOCK)
     rows = [
-        *([] if run_time is None else [run_time]),
+        run_time_row(group, RUN_CLOCK),
         _fact(group, "setup_commands", "1", set_up.commands),
         _fact(group, "setup_manual_steps", "1", len(set_up.manual_steps), set_up.manual_steps),
         _fact(group, "time_to_first_step", "s", first_s - set_up.began_s, since),
