@@ -172,7 +172,25 @@ install_timetrial() {
         --constraint "$purelib/timetrial/constraints.txt" "timetrial[$extras]"
     echo "$stamp" >"$venv/installed"
 }
+chosen_data() { # the data sets that the flags choose instead of the task's own, if they do
+    local flag before=''
+    for flag in ${flags[@]+"${flags[@]}"}; do
+        case $before$flag in
+            --dataset=*) echo "${flag#--dataset=}" | tr , ' ' ;;
+            '--dataset '*) echo "$flag" | tr , ' ' ;;
+        esac
+        before=''
+        [ "$flag" != --dataset ] || before='--dataset '
+    done
+}
 data() {
+    local chosen
+    read -r -a chosen <<<"$(chosen_data | tr '\n' ' ')"
+    if [ "${#chosen[@]}" != 0 ]; then
+        say "data: looking for ${chosen[*]}"
+        "$venv/bin/timetrial" data fetch "${chosen[@]}"
+        return
+    fi
     say "data: looking for what $what needs"
     "$venv/bin/timetrial" data fetch --of "$what"
 }

@@ -70,7 +70,7 @@ def measured(name: str, options: argparse.Namespace, folder: Path) -> references
 
 
 def _fitting(runs: Runs, task: Task, target: Target) -> Runs:
-    """Return the finished closed runs of these very rules that stop at the target."""
+    """Return the finished closed runs of these very rules that stop at the target, or at none."""
     return Runs(
         [
             run
@@ -78,7 +78,7 @@ def _fitting(runs: Runs, task: Task, target: Target) -> Runs:
             if run.done is not None
             and run.plan.task_hash == task.hash()
             and run.plan.division == "closed"
-            and run.plan.target == target
+            and run.plan.target in (target, None)  # None: it ran to its last step
         ]
     )
 
