@@ -9,7 +9,7 @@
 # Environment:
 #   TIMETRIAL_SOURCE   checkout, wheel or sdist to install; default: timetrial from pip's index
 #   TIMETRIAL_DATA     folder with the data set; default: its official archive is fetched
-#   TIMETRIAL_EXTRAS   what to install with it; default: torch,gpu
+#   TIMETRIAL_EXTRAS   what to install with it; default: torch,gpu,images
 #   TIMETRIAL_FOLDER   where everything goes; default: ./timetrial-first-run
 #   PYTHON             the Python to use; default: the first of 3.11 or newer
 # Index, proxy and certificates are those of pip's own settings (pip.conf, PIP_*). Without an index of
@@ -36,7 +36,7 @@ case ${1:-} in
     *) what=$1; shift; flags=("$@") ;;
 esac
 source=${TIMETRIAL_SOURCE:-timetrial}
-extras=${TIMETRIAL_EXTRAS:-torch,gpu}
+extras=${TIMETRIAL_EXTRAS:-torch,gpu,images}
 folder=${TIMETRIAL_FOLDER:-$PWD/timetrial-first-run}
 
 say() { echo "first-run: $*"; }
@@ -172,20 +172,15 @@ install_timetrial() {
         --constraint "$purelib/timetrial/constraints.txt" "timetrial[$extras]"
     echo "$stamp" >"$venv/installed"
 }
-chosen_data() { # the data sets that the flags choose instead of the task's own, if they do
-    local flag before=''
+data() { # of the data sets that the flags choose, else of the task's or suite's own
+    local flag before='' chosen=()
     for flag in ${flags[@]+"${flags[@]}"}; do
-        case $before$flag in
-            --dataset=*) echo "${flag#--dataset=}" | tr , ' ' ;;
-            '--dataset '*) echo "$flag" | tr , ' ' ;;
+        [ "$before" != --dataset ] || flag=--dataset=$flag
+        case $flag in
+            --dataset=*) IFS=, read -r -a chosen <<<"${flag#--dataset=}" ;;
         esac
-        before=''
-        [ "$flag" != --dataset ] || before='--dataset '
+        before=$flag
     done
-}
-data() {
-    local chosen
-    read -r -a chosen <<<"$(chosen_data | tr '\n' ' ')"
     if [ "${#chosen[@]}" != 0 ]; then
         say "data: looking for ${chosen[*]}"
         "$venv/bin/timetrial" data fetch "${chosen[@]}"

@@ -140,6 +140,31 @@ def test_a_step_that_fails_ends_the_script_with_its_words_and_the_next_run_goes_
     assert all(line[-1] == "reused" for line in said(tmp_path)[1:])
 
 
+@pytest.mark.parametrize(
+    ("flags", "fetched"),
+    [
+        ([], "data fetch --of cloud-check"),
+        (["--dataset", "cifar10-jpeg", "--seeds", "1"], "data fetch cifar10-jpeg"),
+        (["--dataset=cifar10,cifar10-jpeg"], "data fetch cifar10 cifar10-jpeg"),
+    ],
+    ids=["own", "one", "two"],
+)
+def test_the_data_set_that_the_flags_choose_is_fetched(
+    tmp_path: Path, flags: list[str], fetched: str
+) -> None:
+    folder = tmp_path / "timetrial-first-run"
+    (folder / "venv" / "bin").mkdir(parents=True)
+    for name, program in (("python", "exit 0"), ("timetrial", f'echo "$*" >>{tmp_path}/calls')):
+        (folder / "venv" / "bin" / name).write_text(f"#!/bin/bash\n{program}\n")
+        (folder / "venv" / "bin" / name).chmod(0o755)
+    (folder / "venv" / "installed").write_text("timetrial torch,gpu,images\n")
+    done = first_run(tmp_path, *flags)
+    assert done.code == 0, done.err
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[1] == fetched
+    assert calls[2].startswith(" ".join(["run cloud-check --light", *flags]))
+
+
 @pytest.mark.slow
 def test_a_machine_that_has_everything_gets_its_row_and_a_second_run_says_what_it_reused(
     tmp_path: Path,
@@ -153,7 +178,7 @@ def test_a_machine_that_has_everything_gets_its_row_and_a_second_run_says_what_i
         )
         (folder / "venv" / "bin" / name).write_text(f"#!/bin/bash\n{program}\n")
         (folder / "venv" / "bin" / name).chmod(0o755)
-    (folder / "venv" / "installed").write_text("timetrial torch,gpu\n")
+    (folder / "venv" / "installed").write_text("timetrial torch,gpu,images\n")
     more = {"PYTHONPATH": str(ROOT / "src"), "TIMETRIAL_DATA": os.environ.get("TIMETRIAL_DATA", "")}
     task = "breast-cancer-logreg"
     first = first_run(tmp_path, task, "--seeds", "1", **more)
