@@ -81,6 +81,16 @@ def test_a_time_to_target_lies_within_the_run_and_before_its_other_clocks(
         assert "mlbench-2020" not in known or known["mlbench-2020"] <= known["train-only"]
 
 
+def test_epochs_to_target_are_steps_over_the_steps_of_an_epoch(records: list[RunRecord]):
+    [group] = findings.group_runs(records[:2])
+    row = findings.epochs_row(group, TARGET)
+    pairs = [measures.steps_to_target(record, TARGET) for record in records[:2]]
+    steps = [pair[0] for pair in pairs if pair is not None]
+    per_epoch = -(-group.task.dataset.train_count // 8)  # batches of 8, the last one kept
+    assert row.value == pytest.approx(sum(steps) / 2 / per_epoch)
+    assert (row.measure, row.unit) == ("epochs_to_target", "1")
+
+
 def test_runs_that_all_missed_give_a_lower_bound_and_no_value(records: list[RunRecord]):
     missed = [with_plan(record, target=MISSED) for record in records[:2]]
     row = row_of(list(assembled(missed).rows), "time_to_target", "mlperf")
