@@ -68,7 +68,7 @@ class Plan(Record, frozen=True, kw_only=True):
     device: str
     precision: Precision
     cpus: tuple[int, ...] | None  # the logical CPUs the run may use; None: cannot be restricted
-    cores: int
+    cores: int  # of each worker
     cores_restricted: bool  # True when asked for with --cores
     memory_bytes: int | None  # limit asked for, None: all of the machine's
     workers: int
@@ -95,6 +95,10 @@ class Plan(Record, frozen=True, kw_only=True):
     provider: str | None = None  # this and the next two: declared, else the machine record tells
     region: str | None = None
     image: str | None = None
+    algorithm: str = "allreduce"  # how several workers learn together
+    partition: str = "shuffled"  # which examples each of them sees
+    cluster: str | None = None  # where the launcher runs: hosts file, address or partition
+    cores_here: int | None = None  # CPUs that the workers share, where they run on this machine
 
 
 class Request(Record, frozen=True, kw_only=True):
@@ -121,6 +125,10 @@ class Request(Record, frozen=True, kw_only=True):
     provider: str | None = None
     region: str | None = None
     image: str | None = None
+    network: str | None = None  # of the launcher "shaped": "rate=100mbit,delay=5ms"
+    algorithm: str | None = None  # with several workers; None: "allreduce"
+    partition: str | None = None  # with several workers; None: "shuffled"
+    cluster: str | None = None
     settings: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     script: tuple[str, ...] = ()  # open division: a command of one's own, as typed
 

@@ -4,6 +4,7 @@ No framework is imported here: rules can be read, hashed, listed and compared wi
 
 rules     the records that decide a task
 shapes    the layers in their places: shapes, parameter counts
+scaling   what several workers make of the rules
 contract  what an implementation is handed, and what it must offer
 """
 
@@ -17,6 +18,7 @@ from timetrial.spec.contract import (
     LazyImages,
     PredictsWithDropout,
     Probe,
+    Settles,
     Split,
     Workload,
 )
@@ -49,6 +51,7 @@ from timetrial.spec.rules import (
     Record,
     Relu,
     Residual,
+    Scaling,
     Schedule,
     Sgd,
     Solver,
@@ -59,6 +62,7 @@ from timetrial.spec.rules import (
     Task,
     TrainView,
 )
+from timetrial.spec.scaling import for_workers
 from timetrial.spec.shapes import Placed, parameter_count, placed, walk
 
 __all__ = [
@@ -100,7 +104,9 @@ __all__ = [
     "Record",
     "Relu",
     "Residual",
+    "Scaling",
     "Schedule",
+    "Settles",
     "Sgd",
     "Solver",
     "Source",
@@ -111,6 +117,7 @@ __all__ = [
     "Task",
     "TrainView",
     "Workload",
+    "for_workers",
     "parameter_count",
     "placed",
     "walk",

@@ -150,6 +150,18 @@ class Adaptive(Protocol):
         """Take note of the loss of the evaluated split after `step` steps."""
 
 
+@runtime_checkable
+class Settles(Protocol):
+    """An implementation whose workers do not all hold the same weights all the time."""
+
+    def settle(self) -> None:
+        """Make ready what `predict` scores with, such as the mean of all workers' weights.
+
+        Called in every worker before an evaluation, which then is made in the first worker alone.
+        Training goes on as if it had not been called.
+        """
+
+
 class Workload(Record, frozen=True, kw_only=True):
     """What decides the arithmetic of one run, handed to `build`."""
 
@@ -157,6 +169,10 @@ class Workload(Record, frozen=True, kw_only=True):
     seed: int
     device: str
     precision: Precision
+    rank: int = 0  # of this worker among `workers`, which all hold the whole of the data
+    workers: int = 1
+    algorithm: str = "allreduce"  # how they learn together, as `timetrial.algorithms` reads it
+    partition: str = "shuffled"  # which examples each sees, as `tasks.networks.shards` reads it
 
 
 Build: TypeAlias = Callable[[Workload, Mapping[SplitName, Split], Lap], Implementation]

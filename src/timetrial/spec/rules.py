@@ -20,6 +20,13 @@ resized_crop_flip: a random part of 8 to 100 % of its area with sides 3:4 to 4:3
 input's size, left and right exchanged with probability 1/2; drawn per (seed, epoch, example).
 Evaluation sees the centre of the scaled image (datasets/imagenet.py says both exactly).
 """
+Scaling: TypeAlias = Literal["split_batch", "linear"]
+"""What k workers make of a task's rules (spec/scaling.py).
+
+split_batch: the mini-batch is divided among them, the rules stay as they are.
+linear: each worker has the mini-batch of one, so k times as large together, and the learning rate is
+k times as large, after a warm-up.
+"""
 Init: TypeAlias = Literal["glorot_uniform", "he_normal", "he_normal_fan_out", "uniform_fan_in"]
 
 
@@ -285,7 +292,7 @@ class Source(Record, frozen=True, kw_only=True):
 
 PROSE: Final = (  # fields of a task that decide nothing
     "title", "sources", "notes", "implementations", "precisions", "light_steps_max", "datasets",
-    "eval_splits",
+    "eval_splits", "scaling",
 )  # fmt: skip
 
 
@@ -318,6 +325,7 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     light_steps_max: int | None = None  # with --light; None: steps_max
     datasets: tuple[str, ...] = ()  # others of the same shape and splits, for --dataset
     eval_splits: tuple[SplitName, ...] = ()  # others that the rules allow, for --eval-split
+    scaling: Scaling = "split_batch"  # not in the hash: what comes of it is, see for_workers
 
     @property
     def steps_per_epoch(self) -> int:

@@ -1,4 +1,4 @@
-"""cifar10-resnet{20,32,44,56}-v{1,2}: the closed division of MLBench (document 003), one worker.
+"""cifar10-resnet{20,32,44,56}-v{1,2}: the closed division of MLBench (document 003).
 
 The networks are MLBench's, not the papers': the shortcut of a wider stage is a 1 × 1 convolution
 with batch normalisation, and version 2 has neither a last normalisation before the pooling nor a
@@ -118,6 +118,7 @@ def _task(depth: int, version: int) -> Task:
         light_steps_max=STEPS_PER_EPOCH,
         datasets=("cifar10-jpeg",),
         eval_splits=("train",),
+        scaling="linear",
     )
 
 
@@ -174,6 +175,7 @@ _REFERENCE_2020: Final = Task(
     light_steps_max=STEPS_PER_EPOCH,
     datasets=("cifar10-jpeg",),
     eval_splits=("train",),
+    scaling="linear",
 )
 
 V1_20, V2_20 = TASKS["cifar10-resnet20-v1"], TASKS["cifar10-resnet20-v2"]
