@@ -20,7 +20,10 @@ from timetrial.spec import Record
 REGISTRY: Final = Registry(
     "launcher",
     group="timetrial.launchers",
-    built_in={"local": "timetrial.launch.local:LocalLauncher"},
+    built_in={
+        "local": "timetrial.launch.local:LocalLauncher",
+        "slurm": "timetrial.launch.slurm:SlurmLauncher",
+    },
 )
 
 

@@ -29,7 +29,9 @@ import psutil
 from timetrial.errors import LaunchError
 
 PROGRAMS: Final = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel")
-INSTALL: Final = "scripts/install-system, or: sudo apt-get install munge slurmctld slurmd slurm-client"
+INSTALL: Final = (
+    "scripts/install-system, or: sudo apt-get install munge slurmctld slurmd slurm-client"
+)
 PARTITION: Final = "test"
 _UP_S: Final = 60.0
 _DOWN_S: Final = 10.0
