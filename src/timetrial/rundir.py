@@ -284,7 +284,7 @@ class LogWriter:
 def is_held(path: Path) -> bool:
     """Return whether a `LogWriter` of another process has this log open; False if it is not there.
 
-    On a file system that does not share locks between machines it is False for a log held elsewhere.
+    Where a file system shares no locks between machines it is False for a log held elsewhere.
     """
     try:
         with path.open("rb") as file:

@@ -1,12 +1,12 @@
-"""One worker on a machine that the launcher does not run on: python -m timetrial.launch.agent RUN_DIR.
+"""One worker on a machine far from the launcher: python -m timetrial.launch.agent RUN_DIR.
 
 A launcher's means (ssh, Slurm, a Ray actor, a pod) start it with RANK, LOCAL_RANK, WORLD_SIZE,
 MASTER_ADDR and MASTER_PORT in the environment. It describes the machine, starts the worker as its
 child with group and sampler, says so in the run directory, waits, says how the worker ended, and
 ends with the worker's exit code (128 + n after signal n).
 
-SIGTERM and SIGINT ask the worker to save and end. The worker dies with its agent. Where the launcher
-holds its log in the same run directory, a launcher that is gone asks the worker to stop as well.
+SIGTERM and SIGINT ask the worker to save and end, and so does the end of a launcher that held its
+log in the same run directory. The worker dies with its agent.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def place_of(environment: Mapping[str, str]) -> WorkerPlace:
     except (KeyError, ValueError) as error:
         seen = ", ".join(f"{name}={environment.get(name)}" for name in names)
         raise LaunchError(
-            f"The agent was given {seen}. Needed: all of them, whole numbers but the address. Start "
-            "it through a launcher: timetrial run --launcher NAME."
+            f"The agent was given {seen}. Needed: all of them, whole numbers but the address. "
+            "Start it through a launcher: timetrial run --launcher NAME."
         ) from error
 
 
@@ -176,9 +176,9 @@ def _read_plan(run: RunDir) -> Plan:
         content = run.plan.read_bytes()
     except OSError as error:
         raise LaunchError(
-            f"{run.plan} cannot be read on {socket.gethostname()}: {error.strerror}. The store must "
-            "be on a file system that the launcher and all machines see at the same path. Choose "
-            "one with --store DIR."
+            f"{run.plan} cannot be read on {socket.gethostname()}: {error.strerror}. The store "
+            "must be on a file system that the launcher and all machines see at the same path. "
+            "Choose one with --store DIR."
         ) from error
     return plans.decode_plan(content, str(run.plan))
 

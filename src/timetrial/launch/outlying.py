@@ -157,7 +157,7 @@ class OutlyingJob:
             self._over_s = now
 
     def _granted_ns(self, utc_s: float | None) -> int:
-        """Return the grant on this machine's clock, not before the request nor after it was seen."""
+        """Return the grant on this machine's clock, between the request and when it was seen."""
         now_ns = time.monotonic_ns()
         if utc_s is None:
             return now_ns

@@ -7,7 +7,6 @@ after it has copied them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -86,7 +85,7 @@ def _names(run: RunDir) -> set[str]:
     Opening a folder asks a file server anew; asking for a name that was not there a moment ago is
     answered from a cache, for up to a minute on NFS. Source: nfs(5), close-to-open consistency.
     """
-    return set(os.listdir(run.path))
+    return {path.name for path in run.path.iterdir()}
 
 
 def _decode(content: bytes, kind: type[R], where: str) -> R:

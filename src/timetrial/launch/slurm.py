@@ -1,8 +1,8 @@
 """Workers as the tasks of a Slurm job, submitted through submitit.
 
-One job holds all workers of an attempt; each task becomes the agent of a worker. submitit writes the
-batch file, and a pickle with the words of the agent's command, into a hidden folder beside the run
-directory; both are gone when the job has ended.
+One job holds all workers of an attempt; each task becomes the agent of a worker. submitit writes
+the batch file, and a pickle with the words of the agent's command, into a hidden folder beside the
+run directory; both are gone when the job has ended.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _meet(file: Path, *, first: bool) -> tuple[str, int]:
         write_atomically(file, msgspec.json.encode((address, port)))
         return address, port
     deadline = time.monotonic() + _MEETING_S
-    while file.name not in os.listdir(file.parent):
+    while file not in file.parent.iterdir():
         if time.monotonic() > deadline:
             raise LaunchError(
                 f"The first task of the job did not write {file} within {_MEETING_S:g} s. The "

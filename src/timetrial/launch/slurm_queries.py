@@ -78,8 +78,8 @@ def require_commands() -> None:
     ]
     if missing:
         raise LaunchError(
-            f"Slurm's commands are not on PATH: {', '.join(missing)}. Run on a machine from which "
-            "jobs are submitted (a login node), or use another launcher: `timetrial list launchers`."
+            f"Slurm's commands are not on PATH: {', '.join(missing)}. Run where jobs are submitted "
+            "(a login node), or use another launcher: `timetrial list launchers`."
         )
 
 
