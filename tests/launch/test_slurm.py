@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from slurm_cluster import cluster  # noqa: F401 - a fixture
 
 from timetrial.launch.slurm import SlurmLauncher
 from timetrial.testing.contracts import LauncherContract
-from timetrial.testing.slurm import SlurmCluster
 
 
 @pytest.mark.usefixtures("cluster")
 class TestSlurm(LauncherContract):
+    elsewhere = True
+
     @pytest.fixture
     def launcher(self) -> SlurmLauncher:
         return SlurmLauncher()
