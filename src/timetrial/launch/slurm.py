@@ -116,7 +116,8 @@ class SlurmBackend:
             return Seen("waiting", detail)
         if state.running and not (self._killed and state.state == "COMPLETING"):
             return Seen("running", detail, state.start_utc_s)
-        return Seen("over", detail, state.start_utc_s, state.signal or 9)
+        signal = 9 if self._killed else state.signal or 9
+        return Seen("over", detail, state.start_utc_s, signal)
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM to the tasks; cancel a job that still waits."""
