@@ -18,7 +18,7 @@ import numpy as np
 
 from timetrial.engine import checkpoint, seeds
 from timetrial.errors import UsageError
-from timetrial.frameworks import Setup
+from timetrial.frameworks import Place, Setup
 from timetrial.spec import Lap, Precision, Split, SplitName, Target, Task, Workload
 from timetrial.tasks import digits_cnn
 
@@ -59,6 +59,13 @@ class FakeFramework:
 
     def synchronise(self) -> None:
         """Return at once."""
+
+    def connect(self, place: Place) -> Mapping[str, str]:
+        """Connect nothing: each worker learns every mini-batch whole, so all hold the same."""
+        return {}
+
+    def disconnect(self) -> None:
+        """Do nothing."""
 
 
 class FakeImplementation:
