@@ -6,6 +6,7 @@ events.launcher.jsonl     the parent's log: allocated, spawned, exited, released
 events.<rank>.jsonl       a worker's log
 meter.<host>.jsonl        the sampler's log
 stdout.<rank>.log         what the worker printed, standard error included
+network.<attempt>.json    launcher shaped: what passed between the workers, and what it cost
 checkpoints/              states to resume from
 script.<name>             open division: the script as it was planned
 scratch/                  open division, while it runs: data for the command, its predictions
@@ -101,6 +102,10 @@ class RunDir:
     def stdout(self, rank: int) -> Path:
         """Return the file that takes a worker's standard output and error."""
         return self.path / f"stdout.{rank}.log"
+
+    def network(self, attempt: int) -> Path:
+        """Return the account of an emulated network, for one attempt (from 0)."""
+        return self.path / f"network.{attempt}.json"
 
     def machine(self, host: str) -> Path:
         """Return the file that describes one machine."""

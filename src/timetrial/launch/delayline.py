@@ -1,8 +1,8 @@
 """The switch between the workers of an emulated network: `python -m timetrial.launch.delayline`.
 
-A program of its own. It is given a line of JSON (`Setting`) and open TAP devices, one a worker; says
-"ready"; forwards frames until its standard input ends, which happens when the launcher does, by
-whatever cause; and prints a line of JSON (`Account`).
+A program of its own. It is given a line of JSON (`Setting`) and open TAP devices, one a worker;
+says "ready"; forwards frames until its standard input ends, which happens when the launcher does,
+by whatever cause; and prints a line of JSON (`Account`).
 
 A frame read from worker i at time t for worker j leaves i's link at s, when the frame before it
 has left, but not before t; takes bits / rate of it; arrives after the delay between i and j; and
@@ -21,7 +21,7 @@ import random
 import select
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -34,9 +34,9 @@ QUEUE_S: Final = 0.1  # what waits for a link longer than this is dropped, as by
 QUEUE_BYTES_MIN: Final = 256 * 1024  # but so many bytes may always wait
 HELD_BYTES_MAX: Final = 256 * 2**20  # in flight, all together
 _BATCH: Final = 32  # frames read from one device before another has its turn
-_PRIORITY: Final = -10
+_NICENESS: Final = -10
 _STDIN: Final = 0
-_DROPPED_AS_LATE: Final = 0.001  # a frame is late by more than this: counted
+_LATE_S: Final = 0.001
 
 
 class Setting(Record, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class Account(Record, frozen=True, kw_only=True):
     refused: int  # by a device that was down
     late: int  # trains handed over more than 1 ms after their time
     latest_s: float
-    priority: int  # niceness; 0 where a better one is not allowed
+    priority: str  # of its process
 
 
 class Switch:
@@ -76,17 +76,21 @@ class Switch:
         self._s_per_byte = [8 / (link.rate_bit_per_s or math.inf) for link in links]
         self._queue_s = [max(QUEUE_S, QUEUE_BYTES_MIN * each) for each in self._s_per_byte]
         self._delay_s = [[(links[i].delay_s + links[j].delay_s) / 2 for j in size] for i in size]
-        self._loss = [[Losses(links[i], links[j], [setting.seed, i, j]) for j in size] for i in size]
+        self._loss = [
+            [Losses(links[i], links[j], [setting.seed, i, j]) for j in size] for i in size
+        ]
         self._sent_at = [0.0 for _ in size]  # when worker i's link is free again
         self._received_at = [0.0 for _ in size]
         # (due, number, port, frame, wire bytes, when its first bit arrives); bytes 0: hand it over
         self._flying: list[tuple[float, int, int, bytes, int, float]] = []
         self._number = self._held_bytes = 0
-        self._trains = self._frames = self._bytes = self._lost = self._overflowed = self._refused = self._late = 0
+        self._trains = self._frames = self._bytes = self._lost = self._overflowed = (
+            self._refused
+        ) = self._late = 0
         self._latest_s = 0.0
         self._open = set(setting.taps)
 
-    def forward(self, priority: int) -> Account:
+    def forward(self, priority: str) -> Account:
         """Forward until standard input ends."""
         began, used = time.monotonic(), time.process_time()
         ranks = {tap: rank for rank, tap in enumerate(self._taps)}
@@ -181,14 +185,14 @@ class Switch:
         late_s = now - due
         if late_s > self._latest_s:
             self._latest_s = late_s
-        if late_s > _DROPPED_AS_LATE:
+        if late_s > _LATE_S:
             self._late += 1
         try:
             os.write(self._taps[port], frame)
         except OSError:
             self._refused += 1
 
-    def _account(self, seconds: float, cpu_s: float, priority: int) -> Account:
+    def _account(self, seconds: float, cpu_s: float, priority: str) -> Account:
         return Account(
             seconds=seconds,
             cpu_s=cpu_s,
@@ -232,16 +236,24 @@ class Losses:
 def main() -> None:
     """Forward as told on standard input."""
     setting = msgspec.json.decode(sys.stdin.buffer.readline(), type=Setting)
-    priority = 0
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-        priority = _PRIORITY
     switch = Switch(setting)
+    priority = _hurry()
     gc.disable()  # nothing here refers to itself
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     account = switch.forward(priority)
     sys.stdout.buffer.write(msgspec.json.encode(account) + b"\n")
+
+
+def _hurry() -> str:
+    """Take the best priority that is allowed, and say which: a late switch is a wrong network."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        return "real time"
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+        return f"nice {_NICENESS}"
+    return "usual"
 
 
 if __name__ == "__main__":

@@ -71,9 +71,7 @@ def _part(frame: bytes, train: Train, begin: int, end: int) -> bytes:
         return frame
     flags, _, header_bytes, segment, tcp, checksum = _HEAD.unpack_from(frame)
     kind = frame[1] if end - begin > 1 else _NO_TRAIN
-    head = _HEAD.pack(
-        flags, kind, header_bytes, segment if kind != _NO_TRAIN else 0, tcp, checksum
-    )
+    head = _HEAD.pack(flags, kind, header_bytes, segment if kind != _NO_TRAIN else 0, tcp, checksum)
     packet = bytearray(frame[HEAD_BYTES : HEAD_BYTES + train.header_bytes])
     payload = memoryview(frame)[HEAD_BYTES + train.header_bytes :]
     payload = payload[begin * segment : end * segment]
@@ -98,7 +96,7 @@ def _part(frame: bytes, train: Train, begin: int, end: int) -> bytes:
 
 def _sum(content: bytes | bytearray) -> int:
     """Return the ones' complement sum of 16-bit words (RFC 1071); `content` has an even length."""
-    total = sum(struct.unpack(f"!{len(content) // 2}H", content))
+    total: int = sum(struct.unpack(f"!{len(content) // 2}H", content))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total

@@ -8,6 +8,7 @@ does. Not shaped: pairs of virtual Ethernet devices, and the kernel's bridge in 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -28,7 +29,7 @@ INTERFACE: Final = "tt0"
 HOSTS: Final = Path("/etc/hosts")
 WORKERS_MAX: Final = 1000  # the switch waits with select(2), which knows 1024 descriptors
 _BURST_S: Final = 0.01  # what `tc` lets through at once; the switch spaces it out
-_BURST_BYTES: Final = (16 * 1024, 1024 * 1024)
+_BURST_BYTES: Final = (128 * 1024, 1024 * 1024)  # a train of 64 KiB and one that follows it
 _TC_QUEUE_BYTES: Final = 4 * 2**20
 _HOSTS_SCRIPT: Final = 'mount --bind "$0" /etc/hosts && exec "$@"'
 _CLOSE_S: Final = 5.0
@@ -159,13 +160,13 @@ class Wires:
             ]
         netns.inside(middle, lambda: netns.run_program(["ip", "-batch", "-"], lines))
         for rank, namespace in enumerate(self._namespaces):
-            netns.inside(namespace, lambda rank=rank: self._bring_up(rank))
+            netns.inside(namespace, functools.partial(self._bring_up, rank))
 
     def _join_by_switch(self, made: contextlib.ExitStack) -> None:
         taps: list[int] = []
         with contextlib.ExitStack() as until_passed_on:
             for rank, namespace in enumerate(self._namespaces):
-                tap = netns.inside(namespace, lambda rank=rank: self._make_tap(rank))
+                tap = netns.inside(namespace, functools.partial(self._make_tap, rank))
                 until_passed_on.callback(os.close, tap)
                 taps.append(tap)
             ranks = range(self._workers)
