@@ -4,10 +4,12 @@ A program of its own. It is given a line of JSON (`Setting`) and open TAP device
 says "ready"; forwards frames until its standard input ends, which happens when the launcher does,
 by whatever cause; and prints a line of JSON (`Account`).
 
-A frame read from worker i at time t for worker j leaves i's link at s, when the frame before it
-has left, but not before t; takes bits / rate of it; arrives after the delay between i and j; and
-takes its turn on j's link, whose first bit may pass while the last is still on its way. All of this
-is reckoned, not waited for: a switch that was kept from the processor is late, but not slow.
+A frame that is read from worker i for worker j takes i's link for bits / rate, once the frame before
+it has left; arrives after the delay between i and j; and takes its turn on j's link, whose first bit
+may pass while the last is still on its way. All of this is reckoned, not waited for: a switch that
+was kept from the processor is late, but not slow. A frame that follows within JITTER_S counts as
+one that came in time, or a link would lose what it was idle between two frames that were late; it is
+handed on no earlier for that.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from timetrial.spec.network import Link
 
 QUEUE_S: Final = 0.1  # what waits for a link longer than this is dropped, as by a switch
 QUEUE_BYTES_MIN: Final = 256 * 1024  # but so many bytes may always wait
+JITTER_S: Final = 0.003
 HELD_BYTES_MAX: Final = 256 * 2**20  # in flight, all together
 _BATCH: Final = 32  # frames read from one device before another has its turn
 _NICENESS: Final = -10
@@ -120,12 +123,12 @@ class Switch:
                 return
             train = frames.measure(frame)
             now = time.monotonic()
-            leaves = max(now, self._sent_at[sender])
-            if leaves - now > self._queue_s[sender]:
+            free = self._sent_at[sender]
+            if free - now > self._queue_s[sender]:
                 self._overflowed += train.frames
                 continue
             took = train.wire_bytes * self._s_per_byte[sender]
-            self._sent_at[sender] = leaves + took
+            self._sent_at[sender] = sent = (free if now - free < JITTER_S else now) + took
             self._frames += train.frames
             self._trains += 1
             self._bytes += train.wire_bytes
@@ -133,7 +136,7 @@ class Switch:
             others = [port] if port is not None else range(len(self._taps))
             for receiver in others:
                 if receiver != sender:
-                    self._fly(frame, train, sender, receiver, leaves, took)
+                    self._fly(frame, train, sender, receiver, max(now, sent), took)
 
     def _fly(
         self,
@@ -141,12 +144,12 @@ class Switch:
         train: frames.Train,
         sender: int,
         receiver: int,
-        leaves: float,
+        sent: float,
         took: float,
     ) -> None:
         """Put on its way what the loss leaves of a train."""
         losses = self._loss[sender][receiver]
-        arrives = leaves + self._delay_s[sender][receiver]
+        arrives = sent + self._delay_s[sender][receiver]
         if train.frames < losses.spared:
             losses.spared -= train.frames
             parts = [frame]
@@ -162,7 +165,7 @@ class Switch:
             self._held_bytes += len(part)
             self._number += 1
             heapq.heappush(
-                self._flying, (arrives + took, self._number, receiver, part, size, arrives)
+                self._flying, (arrives, self._number, receiver, part, size, arrives - took)
             )
 
     def _arrive(self, now: float) -> None:

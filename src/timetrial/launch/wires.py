@@ -30,6 +30,8 @@ HOSTS: Final = Path("/etc/hosts")
 WORKERS_MAX: Final = 1000  # the switch waits with select(2), which knows 1024 descriptors
 _BURST_S: Final = 0.01  # what `tc` lets through at once; the switch spaces it out
 _BURST_BYTES: Final = (128 * 1024, 1024 * 1024)  # a train of 64 KiB and one that follows it
+_TRAIN_S: Final = 0.001  # longer trains would arrive all at once, where single frames would not
+_FRAME_BYTES: Final = 1514
 _TC_QUEUE_BYTES: Final = 4 * 2**20
 _HOSTS_SCRIPT: Final = 'mount --bind "$0" /etc/hosts && exec "$@"'
 _CLOSE_S: Final = 5.0
@@ -203,6 +205,9 @@ class Wires:
                 burst = min(max(round(rate * _BURST_S / 8), least), most)
                 words = f"tc qdisc add dev {INTERFACE} root tbf rate {round(rate)}bit"
                 words += f" burst {burst} limit {_TC_QUEUE_BYTES}"
+                netns.run_program(words.split())
+                longest = max(1, round(rate * _TRAIN_S / 8 / _FRAME_BYTES))
+                words = f"ip link set {INTERFACE} gso_max_segs {min(longest, 64)}"
                 netns.run_program(words.split())
         except BaseException:
             os.close(tap)
