@@ -62,6 +62,7 @@ class Rhythm(Record, frozen=True, kw_only=True):
     checkpoint_every_s: float = 30.0  # at the next evaluation after so many seconds; 0: at each
     sample_every_s: float = 1.0  # of the meters; 0: no sampler
     timeout_s: float = 24 * 3600.0  # after which the launcher kills the worker
+    lost_after_s: float = 20.0  # of silence: a worker is frozen or cut off, and the run is ended
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -353,8 +354,9 @@ def _check_settings(
             possible = value is None or value >= 1
         elif key in Rhythm.__struct_fields__:
             value = getattr(rhythm, key)
-            allowed = "above 0" if key == "timeout_s" else "0 and more"
-            possible = math.isfinite(value) and (value > 0 or (value == 0 and key != "timeout_s"))
+            waits = key in ("timeout_s", "lost_after_s")
+            allowed = "above 0" if waits else "0 and more"
+            possible = math.isfinite(value) and (value > 0 or (value == 0 and not waits))
         else:  # of the optimizer
             value = getattr(task.optimizer, key.partition(".")[2])
             allowed = "a finite number"

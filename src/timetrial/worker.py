@@ -101,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, cpus_of(plan, int(os.environ.get("LOCAL_RANK", "0"))))
     try:
         past = WORKER_LOG.read(run.events(seat.rank))
-        team = Team(seat, run=plan.run, attempt=options.attempt)
+        wait_s = plan.rhythm.lost_after_s
+        team = Team(seat, run=plan.run, attempt=options.attempt, lost_after_s=wait_s)
         with LogWriter(run.events(seat.rank)) as log:
             worker = Worker(run, plan, log, team, stop)
             return worker.work(past, options.attempt)

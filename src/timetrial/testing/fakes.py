@@ -18,7 +18,7 @@ import numpy as np
 
 from timetrial.engine import checkpoint, seeds
 from timetrial.errors import UsageError
-from timetrial.frameworks import Setup
+from timetrial.frameworks import Place, Setup
 from timetrial.spec import Lap, Precision, Split, SplitName, Target, Task, Workload
 from timetrial.tasks import digits_cnn
 
@@ -56,6 +56,13 @@ class FakeFramework:
             raise UsageError(f"--device {device} is not possible: fake sees cpu.")
         versions = {"fake": "1", "python": platform.python_version()}
         return Setup(versions=versions, threads=threads, settings={}, device_name="cpu")
+
+    def connect(self, place: Place) -> Mapping[str, str]:
+        """Accept any place: the fake's workers all learn the same, and exchange nothing."""
+        return {"backend": "none"}
+
+    def disconnect(self) -> None:
+        """Do nothing."""
 
     def synchronise(self) -> None:
         """Return at once."""
@@ -141,6 +148,15 @@ def build_failing(
 ) -> FakeImplementation:
     """Raise RuntimeError in place of building."""
     raise RuntimeError("this implementation always fails")
+
+
+def build_failing_second(
+    work: Workload, splits: Mapping[SplitName, Split], lap: Lap
+) -> FakeImplementation:
+    """Build a fake, but raise RuntimeError in worker 1."""
+    if work.rank == 1:
+        raise RuntimeError("the second worker always fails")
+    return FakeImplementation(work, splits, lap, step_s=SLOW_STEP_S)
 
 
 def write_plugin(folder: Path) -> None:
