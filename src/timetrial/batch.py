@@ -201,7 +201,7 @@ class Batch:
             memory_bytes=request.memory_bytes,
             workers=request.workers,
             launcher=request.launcher,
-            network=request.network,
+            network=plan.network_of(request),
             seed=seed,
             target=plan.choose_target(task, request),
             steps_max=plan.light_steps(task, request),

@@ -24,6 +24,7 @@ from timetrial.spec import (
     Task,
     for_workers,
 )
+from timetrial.spec.network import check_network, parse_network
 
 FORMAT: Final = 1  # of a run directory; 1: first
 CLOSED_ALGORITHMS: Final = ("allreduce", "ddp")  # synchronous SGD: explicit, the framework's own
@@ -432,6 +433,7 @@ def _check_workers(task: Task, request: Request) -> None:
             f"--network {request.network} is not possible with launcher {request.launcher}. "
             "Add --launcher shaped: it gives each worker a network namespace of its own."
         )
+    network_of(request)
     if request.workers == 1:
         for option, value in (("algorithm", request.algorithm), ("partition", request.partition)):
             if value is not None:
@@ -456,6 +458,19 @@ def _check_workers(task: Task, request: Request) -> None:
 
 def _is_closed(algorithm: str, partition: str) -> bool:
     return algorithm in CLOSED_ALGORITHMS and partition == SHUFFLED
+
+
+def network_of(request: Request) -> str | None:
+    """Return the network asked for as its canonical text, None: none is emulated.
+
+    Raises:
+        UsageError: It is no network, or names workers that the run does not have.
+    """
+    if request.network is None:
+        return None
+    network = parse_network(request.network)
+    check_network(network, request.workers)
+    return str(network)
 
 
 def algorithm_of(request: Request) -> str:

@@ -22,6 +22,7 @@ REGISTRY: Final = Registry(
     group="timetrial.launchers",
     built_in={
         "local": "timetrial.launch.local:LocalLauncher",
+        "shaped": "timetrial.launch.shaped:ShapedLauncher",
         "slurm": "timetrial.launch.slurm:SlurmLauncher",
     },
 )
