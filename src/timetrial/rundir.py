@@ -6,6 +6,8 @@ events.launcher.jsonl     the parent's log: allocated, spawned, exited, released
 events.<rank>.jsonl       a worker's log
 meter.<host>.jsonl        the sampler's log
 stdout.<rank>.log         what the worker printed, standard error included
+begun.<attempt>.<rank>.json   an agent's word that its worker runs; only where agents start workers
+exit.<attempt>.<rank>.json    likewise: how the worker ended
 checkpoints/              states to resume from
 script.<name>             open division: the script as it was planned
 scratch/                  open division, while it runs: data for the command, its predictions
@@ -101,6 +103,14 @@ class RunDir:
     def stdout(self, rank: int) -> Path:
         """Return the file that takes a worker's standard output and error."""
         return self.path / f"stdout.{rank}.log"
+
+    def begun(self, attempt: int, rank: int) -> Path:
+        """Return the file in which an agent says that its worker runs."""
+        return self.path / f"begun.{attempt}.{rank}.json"
+
+    def exit(self, attempt: int, rank: int) -> Path:
+        """Return the file in which an agent says how its worker ended."""
+        return self.path / f"exit.{attempt}.{rank}.json"
 
     def machine(self, host: str) -> Path:
         """Return the file that describes one machine."""
@@ -271,11 +281,26 @@ class LogWriter:
         self._file.close()
 
 
-def _lock(handle: int) -> None:
+def is_held(path: Path) -> bool:
+    """Return whether a `LogWriter` of another process has this log open; False if it is not there.
+
+    Where a file system shares no locks between machines it is False for a log held elsewhere.
+    """
+    try:
+        with path.open("rb") as file:
+            _lock(file.fileno(), shared=True)  # NFS grants an exclusive lock to writers alone
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _lock(handle: int, *, shared: bool = False) -> None:
     if sys.platform == "win32":
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
     else:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _whole_length(path: Path) -> int:

@@ -20,7 +20,10 @@ from timetrial.spec import Record
 REGISTRY: Final = Registry(
     "launcher",
     group="timetrial.launchers",
-    built_in={"local": "timetrial.launch.local:LocalLauncher"},
+    built_in={
+        "local": "timetrial.launch.local:LocalLauncher",
+        "slurm": "timetrial.launch.slurm:SlurmLauncher",
+    },
 )
 
 ON_THIS_MACHINE: Final = ("local", "shaped")  # whose workers are pinned to this machine's CPUs
