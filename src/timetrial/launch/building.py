@@ -1,49 +1,59 @@
 """Builds the environment of workers on another machine, once per content of its lock.
 
 The standard library alone, like `far`: its text is run there by a bare Python, as
-`python -c TEXT FOLDER CONSTRAINTS REQUIREMENT...`. It prints one line of JSON: the environment's
-Python, whether it was built now, and the seconds that took.
+`python -c TEXT FOLDER CONSTRAINTS WHEEL REQUIREMENT`. The last line that it prints is what became
+of it; where the files are to be sent first, nothing.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 
-def main(arguments: Sequence[str]) -> str:
-    """Make the environment FOLDER unless it is whole; two at once make it once.
+class Built(NamedTuple):
+    """An environment, or what is missing for it."""
+
+    python: str
+    built: bool  # now
+    seconds: float
+    needs_files: bool
+
+
+def main(arguments: Sequence[str]) -> Built:
+    """Make the environment FOLDER unless it is whole; of two at once, one makes it.
 
     Raises:
         SystemExit: A program failed; nothing half-made stays.
     """
-    folder, constraints, *requirements = arguments
+    folder, constraints, wheel, requirement = arguments
     place = Path(folder)
     python, whole = place / "bin" / "python", place / "whole"
     began_s = time.monotonic()
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_name(f"{place.name}.lock").open("ab") as lock:
         _wait_for(lock.fileno())
-        built = not whole.exists()
-        if built:
-            shutil.rmtree(place, ignore_errors=True)  # an earlier attempt was cut off
-            install = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-            install += ["install", "--quiet", "--constraint", constraints, "--", *requirements]
+        if whole.exists():
+            return Built(str(python), False, 0.0, False)
+        if not Path(wheel).exists() or not Path(constraints).exists():
+            return Built(str(python), False, 0.0, True)
+        shutil.rmtree(place, ignore_errors=True)  # an earlier attempt was cut off
+        install = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        install += ["install", "--quiet", "--constraint", constraints, "--", requirement]
+        for words in ([sys.executable, "-m", "venv", folder], install):
             try:
-                for words in ([sys.executable, "-m", "venv", folder], install):
-                    subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
+                subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
             except (OSError, subprocess.CalledProcessError) as error:
                 shutil.rmtree(place, ignore_errors=True)
                 sys.exit(f"{' '.join(words[:4])} … failed: {error}")
-            whole.write_text(json.dumps(requirements))
-    seconds = round(time.monotonic() - began_s, 1) if built else 0.0
-    return json.dumps({"python": str(python), "built": built, "seconds": seconds})
+        whole.touch()
+    return Built(str(python), True, round(time.monotonic() - began_s, 1), False)
 
 
 def _wait_for(handle: int) -> None:
@@ -54,6 +64,4 @@ def _wait_for(handle: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(main(sys.argv[1:]))
-    sys.stdout.flush()
-    os._exit(0)
+    sys.stdout.write(json.dumps(main(sys.argv[1:])._asdict()) + "\n")

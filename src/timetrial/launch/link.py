@@ -6,6 +6,7 @@ standard streams of a child process, such as `ssh`; `FarEnd` gives the requests 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol, TypeVar, final
+from typing import IO, Final, Protocol, TypeVar, cast, final
 
 import msgspec
 
@@ -26,6 +27,7 @@ from timetrial.spec import MALFORMED, Record
 
 LOST_S: Final = 20.0  # a far end that sends no byte for so long is lost
 PIECE_BYTES: Final = 256 * 1024  # of a file, in one request: 20 s of a line of 100 kbit/s
+_CLOSE_S: Final = 20.0  # far ends take two times KILL_S at most
 _NOISE_BYTES: Final = 1 << 16  # of a login shell, before the greeting
 _TAIL: Final = 2000  # characters of what a transport said
 
@@ -72,7 +74,10 @@ class Link(Protocol):
         """
 
     def close(self) -> None:
-        """Give the connection up, whoever waits for an answer: the far end ends with it."""
+        """End the far end, which clears up, and the connection. For the thread that calls."""
+
+    def abandon(self) -> None:
+        """Give the connection up at once, for any thread: who waits for an answer is told."""
 
 
 def far_text() -> bytes:
@@ -120,7 +125,8 @@ class PipeLink:
         try:
             self._write(far_text())
             self._await(greeting_s)
-        except LostError:
+        except BaseException:
+            self.abandon()
             self.close()
             raise
 
@@ -132,15 +138,24 @@ class PipeLink:
         return answer
 
     def close(self) -> None:
-        """End the child; the far end sees the end of its input."""
-        self._process.kill()
-        self._process.wait()
+        """End the far end by the end of its input, and the child."""
+        streams = self._process.stdin, self._process.stdout, self._process.stderr
+        for stream in streams[:1]:
+            with contextlib.suppress(OSError):
+                cast(IO[bytes], stream).close()
+        try:
+            self._process.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(1.0)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+            thread.join()
+        for stream in streams[1:]:
+            cast(IO[bytes], stream).close()
+
+    def abandon(self) -> None:
+        """Kill the child; the far end sees the end of its input."""
+        self._process.kill()
 
     @property
     def said(self) -> str:

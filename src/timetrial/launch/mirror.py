@@ -33,7 +33,7 @@ class Mirror:
 
     def __init__(self, run: RunDir, far: FarEnd, *, attempt: int, rank: int) -> None:
         """Mirror nothing yet."""
-        self._run = run
+        self.run = run
         self._far = far
         suffix = rf"\.{attempt}" if attempt else ""
         state = rf"\.{rank}" if rank else ""
@@ -57,8 +57,8 @@ class Mirror:
         with LogWriter(self._own_log):  # cuts a torn last line: the worker would
             pass
         self._far.put(_SENT, plan)
-        for name in self._run.files():
-            path = self._run.path / name
+        for name in self.run.files():
+            path = self.run.path / name
             is_log = name.startswith(("events.", "stdout.")) and self._streams.fullmatch(name)
             if is_log or self._states.fullmatch(name):
                 self._far.put(name, path.read_bytes())
@@ -85,16 +85,16 @@ class Mirror:
         for name, offset, length in seen.pieces:
             content, at = load[at : at + length], at + length
             if self._streams.fullmatch(name):
-                self._write(self._run.path / name, offset, content)
+                self._write(self.run.path / name, offset, content)
             elif name in self._parts:
                 self._write(self._part(name), offset, content)
                 if offset + length == self._parts[name][0]:
-                    with disk_errors(self._run.path):
-                        self._part(name).replace(self._run.path / name)
+                    with disk_errors(self.run.path):
+                        self._part(name).replace(self.run.path / name)
                     self._whole[name] = self._parts.pop(name)
         for name, (size, _) in seen.files.items():
             if size == 0 and self._is_mine(name):
-                self._write(self._run.path / name, 0, b"")
+                self._write(self.run.path / name, 0, b"")
         if not self._missing(seen):
             self._drop(seen)
 
@@ -119,7 +119,7 @@ class Mirror:
         if wrong:
             _log.warning("%s: came back changed, fetched anew: %s", self._far.host, sorted(wrong))
             for name in wrong:
-                (self._run.path / name).unlink(missing_ok=True)
+                (self.run.path / name).unlink(missing_ok=True)
                 self._whole.pop(name, None)
                 self._parts.pop(name, None)
             self.fetch()
@@ -174,11 +174,11 @@ class Mirror:
         for name in [name for name in self._whole if name not in seen.files]:
             del self._whole[name]
             if self._states.fullmatch(name):
-                (self._run.path / name).unlink(missing_ok=True)
+                (self.run.path / name).unlink(missing_ok=True)
 
     def _differing(self, hashes: Mapping[str, str]) -> list[str]:
         mine = {name: digest for name, digest in hashes.items() if self._is_mine(name)}
-        paths = {name: self._run.path / name for name in mine}
+        paths = {name: self.run.path / name for name in mine}
         return [
             name
             for name, digest in mine.items()
@@ -186,11 +186,11 @@ class Mirror:
         ]
 
     def _size(self, name: str) -> int:
-        path = self._run.path / name
+        path = self.run.path / name
         return path.stat().st_size if path.exists() else 0
 
     def _part(self, name: str) -> Path:
-        path = self._run.path / name
+        path = self.run.path / name
         return path.with_name(f".{path.name}.coming.part")
 
     def _write(self, path: Path, offset: int, content: bytes) -> None:

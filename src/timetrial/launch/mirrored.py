@@ -6,11 +6,11 @@ a thread for each worker then keeps the mirror, passes on what is asked, and cle
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self, final
 
@@ -23,7 +23,7 @@ from timetrial.rundir import RunDir
 
 LOOK_S: Final = 0.2  # between looks at a worker's run directory; its end is seen at once
 BEGIN_S: Final = 120.0  # for an agent to describe its machine and to start its worker
-_SETTLE_S: Final = 30.0  # without a sign of progress, after the workers have ended
+_GLANCE_S: Final = 0.02
 _KILLED: Final = -9
 
 _log = logging.getLogger(__name__)
@@ -48,15 +48,16 @@ class _Tender:
         self._run = run
         self._attempt = attempt
         self.rank = rank
+        self.remarks = start.remarks
         self.begun: Begun | None = None
         self.exit: Exit | None = None
         self.error: TimetrialError | None = None
         self.lost = ""
-        self.moved_s = time.monotonic()
         self._wishes: list[str] = []
         self._thread = threading.Thread(target=self._tend, daemon=True)
 
     def start(self) -> None:
+        """Start the agent, and the thread."""
         self._start.far.start(self._start.words, self._start.environment)
         self._thread.start()
 
@@ -71,14 +72,18 @@ class _Tender:
 
     def abandon(self) -> None:
         """Give the connection up; the thread ends."""
-        self._start.far.link.abandon()
-        self._thread.join()
+        if self._thread.ident is None:  # never started: nobody else closes it
+            self._start.far.link.close()
+        elif self._thread.is_alive():
+            self._start.far.link.abandon()
+            self._thread.join()
 
     def _tend(self) -> None:
         try:
             self._watch()
             self._start.mirror.settle()
         except LostError as error:
+            self._start.far.link.abandon()
             self.lost = str(error)
             _log.warning("worker %d is lost: %s", self.rank, error)
         except TimetrialError as error:
@@ -98,7 +103,6 @@ class _Tender:
                 far.signal(self._wishes.pop(0))
             seen, load = far.look(have, wait_s=LOOK_S, most_bytes=LIVE_BYTES)
             mirror.take(seen, load)
-            self.moved_s = time.monotonic()
             have = mirror.wanted(seen)
             self._read()
             if seen.code is not None and mirror.is_whole(seen):
@@ -137,9 +141,114 @@ def ended_by_signal() -> Exit:
 class MirroredJob:
     """The workers of one attempt, each tended by a thread."""
 
-    def __init__(self, tenders: Sequence[_Tender]) -> None:
-        """Keep what `start_workers` began."""
+    def __init__(self, tenders: Sequence[_Tender], resources: contextlib.ExitStack) -> None:
+        """Keep what `start_workers` began, and what is closed after it."""
         self._tenders = tenders
+        self._resources = resources
         self.granted_ns = time.monotonic_ns()
         self.pids: Mapping[int, int] = {}
         self.limits: Mapping[int, Mapping[str, str]] = {}
+
+    def poll(self) -> Mapping[int, Exit]:
+        """Return how those workers ended that have.
+
+        Raises:
+            LaunchError: An agent could not start its worker, or files came back changed.
+            DiskError, StoreError: The disk here refuses.
+        """
+        self._raise_error()
+        return {t.rank: t.exit for t in self._tenders if t.exit is not None}
+
+    def ask_to_stop(self) -> None:
+        """Ask every agent to have its worker save and end."""
+        for tender in self._tenders:
+            tender.wish("stop")
+
+    def kill(self) -> None:
+        """Kill every worker, frozen ones too."""
+        for tender in self._tenders:
+            tender.wish("kill")
+
+    def waiting(self) -> bool:
+        """Return whether workers are still to be started: none is, once there is a job."""
+        return False
+
+    def begin(self) -> None:
+        """Start the agents; return when every worker runs, or has run.
+
+        Raises:
+            LaunchError: One does not, with the reason.
+        """
+        for tender in self._tenders:
+            tender.start()
+        deadline = time.monotonic() + BEGIN_S
+        while any(tender.begun is None for tender in self._tenders):
+            self._raise_error()
+            for tender in self._tenders:
+                if tender.begun is None and (tender.is_over() or time.monotonic() > deadline):
+                    raise LaunchError(
+                        f"Worker {tender.rank} did not begin within {BEGIN_S:g} s. {tender.lost}"
+                    )
+            time.sleep(_GLANCE_S)
+        begun = {tender.rank: tender.begun for tender in self._tenders if tender.begun}
+        self.pids = {rank: one.pid for rank, one in begun.items()}
+        self.limits = {
+            tender.rank: {**begun[tender.rank].limits, **tender.remarks} for tender in self._tenders
+        }
+
+    def __enter__(self) -> Self:
+        """Return the job."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Kill what still runs, bring everything back, clear up there.
+
+        Raises:
+            LaunchError: A file did not come back as it is there.
+            DiskError, StoreError: The disk here refuses.
+        """
+        try:
+            for tender in self._tenders:
+                if tender.exit is None:
+                    tender.wish("kill")
+            self._await_end()
+        finally:
+            for tender in self._tenders:
+                tender.abandon()
+            self._resources.close()
+        if error is None:
+            self._raise_error()
+
+    def _await_end(self) -> None:
+        """Wait until all is here: a connection that is silent counts as lost by itself."""
+        while not all(tender.is_over() for tender in self._tenders):
+            time.sleep(_GLANCE_S)
+
+    def _raise_error(self) -> None:
+        for tender in self._tenders:
+            if tender.error is not None:
+                raise tender.error
+
+
+def start_workers(
+    starts: Sequence[Start], run: RunDir, attempt: int, resources: contextlib.ExitStack
+) -> MirroredJob:
+    """Start all workers, or none; `resources` are closed when the job ends.
+
+    Raises:
+        LaunchError: An agent could not be started, or could not start its worker.
+    """
+    job = MirroredJob(
+        [_Tender(start, run, attempt, rank) for rank, start in enumerate(starts)], resources
+    )
+    try:
+        job.begin()
+    except BaseException as error:
+        job.__exit__(type(error), error, None)
+        raise
+    return job

@@ -1,0 +1,95 @@
+"""Finds a run's data set on this machine: python -m timetrial.launch.relocate RUN_DIR.
+
+The paths in a plan are those of the machine that made it. Where its directory was sent to another,
+the same data set is looked for along that machine's own search path, or fetched, and the copy of
+the plan there names those files; nothing else in it changes. The last line of what it prints says
+where the files are, or which file of a user's own data is to be sent first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from timetrial import datasets
+from timetrial import plan as plans
+from timetrial.datasets import _decoded, sources
+from timetrial.datasets.info import DatasetInfo
+from timetrial.datasets.prepare import prepare
+from timetrial.errors import DataError, TimetrialError
+from timetrial.plan import Plan
+from timetrial.rundir import RunDir, pretty_json, write_atomically
+from timetrial.spec import Record
+
+
+class Relocated(Record, frozen=True, kw_only=True):
+    """What became of the look for a run's data."""
+
+    places: Mapping[str, str] = msgspec.field(default_factory=dict)  # file -> what gave it
+    send: str = ""  # a path here, below the cache, to which the plan's decoded file is to be sent
+    error: str = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Find the data, write the plan; return 0, also where it cannot be had."""
+    parser = argparse.ArgumentParser(prog="timetrial.launch.relocate", description=__doc__)
+    parser.add_argument("run_dir", type=Path)
+    run = RunDir(parser.parse_args(arguments).run_dir)
+    try:
+        told = relocate(run, sources.search_path(os.environ))
+    except TimetrialError as error:
+        told = Relocated(error=str(error))
+    sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+    return 0
+
+
+def relocate(run: RunDir, path: sources.SearchPath) -> Relocated:
+    """Have the plan in `run` name this machine's files of its data set.
+
+    Raises:
+        DataError, MissingExtraError: They cannot be had here.
+    """
+    plan = plans.decode_plan(run.plan.read_bytes(), str(run.plan))
+    decoded = _decoded.named_in(plan.data_files)
+    info = _registered(plan)
+    if info is not None:
+        located = prepare(info, path, fetch=True)
+        files, places = located.files, located.places
+        if decoded is not None and decoded.key() not in files:
+            raise DataError(
+                f"The data set {info.name!r} is decoded here by {', '.join(places.values())}; the "
+                f"plan has {', '.join(plan.data_sources.values())}. Other versions may give other "
+                "values. Install the same on both machines."
+            )
+    elif decoded is not None:
+        name = f"data/{plan.task.dataset.name}/{Path(decoded.path).name}"
+        here = Path(path.cache_dir) / name
+        if not here.is_file():
+            return Relocated(send=name)
+        files, places = {decoded.key(): str(here)}, {decoded.key(): f"cache: {here}"}
+    else:
+        raise DataError(
+            f"The data set {plan.task.dataset.name!r} is not known on this machine. Install the "
+            "package here that brings it."
+        )
+    moved = msgspec.structs.replace(plan, data_files=files, data_sources=places)
+    write_atomically(run.plan, pretty_json(moved))
+    return Relocated(places=places)
+
+
+def _registered(plan: Plan) -> DatasetInfo | None:
+    """Return the description of a registered data set, None for a user's own of any name."""
+    use = plan.task.dataset
+    if use.name not in datasets.REGISTRY.names():
+        return None
+    info = datasets.get(use.name)
+    return info if use.content_sha256 in (None, info.content_sha256) else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
