@@ -80,6 +80,11 @@ class Link(Protocol):
         """Give the connection up at once, for any thread: who waits for an answer is told."""
 
 
+def far_command(python: str) -> list[str]:
+    """Return the words that run `BOOT`, without a character that any login shell could mistake."""
+    return [python, "-I", "-c", f"exec(bytes.fromhex('{BOOT.encode().hex()}'))"]
+
+
 def far_text() -> bytes:
     """Return what `BOOT` reads first."""
     modules = {

@@ -22,7 +22,7 @@ from typing import Final, final
 from timetrial.errors import LaunchError, UsageError
 from timetrial.launch.elsewhere import Site, start_elsewhere
 from timetrial.launch.hosts import Host, read_hosts, seats
-from timetrial.launch.link import BOOT, Link, LostError, Machine, PipeLink
+from timetrial.launch.link import Link, LostError, Machine, PipeLink, far_command
 from timetrial.launch.mirrored import MirroredJob
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
@@ -100,7 +100,7 @@ def ssh_words(host: Host, sockets: Path | None = None) -> list[str]:
 
 def remote_command(python: str) -> str:
     """Return what the login shell is given: fixed words, and the path of a Python, all quoted."""
-    return " ".join(shlex.quote(word) for word in ("exec", python, "-I", "-c", BOOT))
+    return " ".join(shlex.quote(word) for word in ("exec", *far_command(python)))
 
 
 def _connect(host: Host, sockets: Path) -> Link:
