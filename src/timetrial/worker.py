@@ -33,7 +33,7 @@ from timetrial import plan as plans
 from timetrial._registry import load_object
 from timetrial.datasets.load import load_splits
 from timetrial.engine import checkpoint, loop, metrics
-from timetrial.engine.clock import Laps, SegmentClock
+from timetrial.engine.clock import Laps, SegmentClock, boot_id
 from timetrial.engine.events import (
     WORKER_LOG,
     Checkpointed,
@@ -228,6 +228,7 @@ class Worker:
                 pid=os.getpid(),
                 step=self._begun_at,
                 checkpoint=saved.file if saved else None,
+                boot_id=boot_id(),
             )
         )
         if lost is not None:

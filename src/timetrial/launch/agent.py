@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from timetrial import machine
 from timetrial import plan as plans
 from timetrial.errors import LaunchError, TimetrialError
@@ -36,7 +38,6 @@ EXIT_UNUSABLE: Final = 78  # the agent itself could not start a worker; no exit 
 _LOOK_S: Final = 0.04
 _LAUNCHER_LOOK_S: Final = 2.0
 _LOOKS_WITHOUT: Final = 3  # a look that comes between two of the launcher's logs is no proof
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class _StopRequest:
@@ -71,7 +72,6 @@ class _LauncherWatch:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one agent; return its exit code."""
-    utc_ns = time.time_ns()
     parser = argparse.ArgumentParser(prog="timetrial.launch.agent", description=__doc__)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--attempt", type=int, default=0)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         place = place_of(os.environ)
         plan = _read_plan(run)
-        exit_ = attend(run, plan, options.attempt, place, stop=stop, utc_ns=utc_ns)
+        exit_ = attend(run, plan, options.attempt, place, stop)
     except TimetrialError as error:
         print(f"timetrial: {error}", file=sys.stderr, flush=True)
         return EXIT_UNUSABLE
@@ -112,15 +112,7 @@ def place_of(environment: Mapping[str, str]) -> WorkerPlace:
         ) from error
 
 
-def attend(
-    run: RunDir,
-    plan: Plan,
-    attempt: int,
-    place: WorkerPlace,
-    *,
-    stop: _StopRequest,
-    utc_ns: int,
-) -> Exit:
+def attend(run: RunDir, plan: Plan, attempt: int, place: WorkerPlace, stop: _StopRequest) -> Exit:
     """Run one worker to its end, and write both reports.
 
     Raises:
@@ -131,6 +123,7 @@ def attend(
         here = machine.gather(plan.command, Path.cwd(), store=run.path)
         write_atomically(run.machine(here.hostname), pretty_json(here))
     run.exit(attempt, place.rank).unlink(missing_ok=True)
+    utc_ns = time.time_ns()
     with start_child(run, plan, attempt, place, variables={DIES_VARIABLE: "1"}) as child:
         write_begun(
             run,
@@ -139,12 +132,12 @@ def attend(
                 rank=place.rank,
                 pid=child.pid,
                 host=socket.gethostname(),
-                boot_id=_BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None,
                 utc_ns=utc_ns,
                 limits={**child.limits, "cpu": child.limits["cpu"] + _bound()},
             ),
         )
-        exit_ = _wait(child, stop, _LauncherWatch(run))
+        seen = _wait(child, stop, _LauncherWatch(run))
+        exit_ = msgspec.structs.replace(seen, utc_ns=time.time_ns())
     write_exit(run, attempt, place.rank, exit_)  # after the block: the meter's last line is there
     return exit_
 

@@ -19,6 +19,7 @@ from timetrial.plan import Plan
 from timetrial.rundir import RunDir
 
 FILES_S: Final = 0.1  # between looks at the run directory
+CLOCKS_OFF_S: Final = 1.0
 BACKEND_S: Final = 2.0  # between questions to the batch system while the workers run
 WAITING_S: Final = 0.5  # likewise while they wait
 _SILENCE_S: Final = 120.0  # from the machines' grant to the agents' first word
@@ -74,6 +75,8 @@ class OutlyingJob:
         self._killed = False
         self._cleaned = False
         self.granted_ns: int | None = None
+        self.spawned_ns: Mapping[int, int] = {}
+        self.hosts: Mapping[int, str] = {}
         self.pids: Mapping[int, int] = {}
         self.limits: Mapping[int, Mapping[str, str]] = {}
 
@@ -107,11 +110,6 @@ class OutlyingJob:
                     if rank not in self._exits:
                         self._exits[rank] = _lost(self._seen)
         return dict(self._exits)
-
-    @property
-    def remark(self) -> str:
-        """What the batch system says of the job."""
-        return self._seen.detail
 
     def ask_to_stop(self) -> None:
         """Ask all workers to save and end."""
@@ -159,10 +157,8 @@ class OutlyingJob:
     def _granted_ns(self, utc_s: float | None) -> int:
         """Return the grant on this machine's clock, between the request and when it was seen."""
         now_ns = time.monotonic_ns()
-        if utc_s is None:
-            return now_ns
-        granted = now_ns - (time.time_ns() - int(utc_s * 1e9))
-        return min(max(granted, self._submitted_ns), now_ns)
+        granted_ns = now_ns if utc_s is None else _here_ns(int(utc_s * 1e9))
+        return min(max(granted_ns, self._submitted_ns), now_ns)
 
     def _late(self) -> bool:
         """Return whether no further word is to be expected of what is over."""
@@ -175,13 +171,34 @@ class OutlyingJob:
             return
         self._files_at = time.monotonic() + FILES_S
         if len(self._begun) < len(self._ranks):
-            self._begun = read_begun(self._run, self._attempt, self._ranks)
-            self.pids = {rank: begun.pid for rank, begun in sorted(self._begun.items())}
+            for rank, begun in read_begun(self._run, self._attempt, self._ranks).items():
+                if rank not in self._begun:
+                    self._refuse_other_clock(begun)
+                    self._begun[rank] = begun
+            found = sorted(self._begun.items())
+            self.pids = {rank: begun.pid for rank, begun in found}
+            self.hosts = {rank: begun.host for rank, begun in found}
             self.limits = {
-                rank: {**begun.limits, "host": begun.host, "job": self._seen.detail}
-                for rank, begun in sorted(self._begun.items())
+                rank: {**begun.limits, "job": self._seen.detail} for rank, begun in found
             }
+            self.spawned_ns = {rank: _here_ns(begun.utc_ns) for rank, begun in found}
         self._exits.update(read_exits(self._run, self._attempt, self._ranks))
+
+    def _refuse_other_clock(self, begun: Begun) -> None:
+        """Refuse times that could not be set beside this machine's.
+
+        Raises:
+            LaunchError: The worker began before the job was submitted, or is still to begin.
+        """
+        at_ns = _here_ns(begun.utc_ns)
+        off_s = max(self._submitted_ns - at_ns, at_ns - time.monotonic_ns()) / 1e9
+        if off_s > CLOCKS_OFF_S:
+            self._clean()
+            raise LaunchError(
+                f"The clocks of {begun.host} and of this machine are {off_s:.1f} s apart at least, "
+                f"so times of this run would be wrong. Allowed: {CLOCKS_OFF_S:g} s. Set the clocks "
+                "by the network (NTP), then run again."
+            )
 
     def _never_began(self, what: str) -> LaunchError:
         detail = self._seen.detail
@@ -191,6 +208,11 @@ class OutlyingJob:
             f"Needed: {self._run.path} on a file system that this machine and the job's machines "
             "see at the same path, and this Python there too. Choose the place with --store DIR."
         )
+
+
+def _here_ns(utc_ns: int) -> int:
+    """Return an instant of the wall clock on this machine's monotonic clock."""
+    return time.monotonic_ns() - (time.time_ns() - utc_ns)
 
 
 def _lost(seen: Seen) -> Exit:
@@ -203,4 +225,5 @@ def _lost(seen: Seen) -> Exit:
         cgroup_cpu_s=None,
         cgroup_peak_bytes=None,
         out_of_memory=False,
+        why=seen.detail,
     )

@@ -26,8 +26,7 @@ class Begun(Record, frozen=True, kw_only=True):
     rank: int
     pid: int  # of the worker, on its machine
     host: str
-    boot_id: str | None
-    utc_ns: int  # when the agent ran its first line, by its machine's clock
+    utc_ns: int  # when it was started, by its machine's wall clock
     limits: Mapping[str, str]  # what was restricted -> how
 
 
