@@ -22,7 +22,9 @@ REGISTRY: Final = Registry(
     group="timetrial.launchers",
     built_in={
         "local": "timetrial.launch.local:LocalLauncher",
+        "ray": "timetrial.launch.ray:RayLauncher",
         "slurm": "timetrial.launch.slurm:SlurmLauncher",
+        "ssh": "timetrial.launch.ssh:SshLauncher",
     },
 )
 

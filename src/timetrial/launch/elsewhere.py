@@ -19,10 +19,10 @@ import msgspec
 from timetrial.datasets import _decoded
 from timetrial.errors import LaunchError
 from timetrial.launch import building
-from timetrial.launch.link import FarEnd, Link, Machine
+from timetrial.launch.arrival import Arrived
+from timetrial.launch.link import FarEnd, Link, LostError, Machine
 from timetrial.launch.mirror import Mirror
-from timetrial.launch.mirrored import MirroredJob, Start, start_workers
-from timetrial.launch.relocate import Relocated
+from timetrial.launch.mirrored import MirroredJob, Start
 from timetrial.launch.shipment import Contents, Shipment, contents, differences, make_shipment
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
@@ -30,7 +30,6 @@ from timetrial.spec import MALFORMED
 
 _BUILD_S: Final = 3600.0
 _DATA_S: Final = 3600.0  # a data set may be fetched
-_ASK_S: Final = 120.0
 _SAID: Final = 600  # characters of what a program said before it failed
 
 T = TypeVar("T")
@@ -42,18 +41,10 @@ class Site(NamedTuple):
     """Where one worker is to run."""
 
     host: str  # as the user calls it
-    connect: Callable[[], Link]
+    link: Link
     address: Callable[[Machine], str]  # under which the other workers reach it
     python: Callable[[Machine], str | None]  # a Python that is there; None: one is to be built
     environment: Mapping[str, str]  # variables for everything that runs there
-
-
-class _Interpreter(NamedTuple):
-    """A Python that has timetrial, and what is to be said of it."""
-
-    python: str
-    contents: Contents
-    remark: str
 
 
 class _Place(NamedTuple):
@@ -70,67 +61,65 @@ class _Place(NamedTuple):
 
 
 def start_elsewhere(
-    sites: Sequence[Site],
+    sites: Callable[[], Sequence[Site]],
     run: RunDir,
     plan: Plan,
     attempt: int,
     resources: contextlib.ExitStack,
 ) -> MirroredJob:
-    """Make everything ready at the sites, a worker each, and start the workers.
+    """Begin to make everything ready at the sites, a worker each, and to start the workers.
 
-    `resources` are closed when the job has ended, or could not begin.
+    `sites` may take its time. `resources` are closed when the job ends.
 
     Raises:
-        LaunchError: A machine cannot be reached or used, with the reason.
+        LaunchError: The plan is one that cannot be sent.
     """
-    crew = _Crew()
-    try:
-        if plan.script:
-            raise LaunchError(
-                f"Launcher {plan.launcher} runs workers on machines that do not share this one's "
-                f"files; the command {plan.script[0]} and what it reads are here. Leave --launcher "
-                "out, or use slurm with a shared file system."
-            )
-        places = _connect(sites, crew)
-        pythons = _interpreters(places, plan, crew)
-        _check_alike(places, pythons, plan)
-        mirrors = [
-            Mirror(run, place.far, attempt=attempt, rank=rank) for rank, place in enumerate(places)
-        ]
-        data = crew.at_once(
-            lambda rank: _send(places[rank], mirrors[rank], pythons[rank].python, plan),
-            range(len(places)),
+    if plan.script:
+        raise LaunchError(
+            f"Launcher {plan.launcher} runs workers on machines that do not share this one's "
+            f"files; the command {plan.script[0]} and what it reads are here. Leave --launcher "
+            "out, or use slurm with a shared file system."
         )
-        address = _address(places)
-        port = str(places[0].far.free_port())
-        starts = [
-            Start(
-                far=place.far,
-                mirror=mirrors[rank],
-                words=[
-                    pythons[rank].python,
-                    *("-P", "-m", "timetrial.launch.agent", "{run}", "--attempt", str(attempt)),
-                ],
-                environment={
-                    "RANK": str(rank),
-                    "LOCAL_RANK": str(sum(other.key == place.key for other in places[:rank])),
-                    "WORLD_SIZE": str(len(places)),
-                    "MASTER_ADDR": address,
-                    "MASTER_PORT": port,
-                },
-                remarks={
-                    "host": place.site.host,
-                    "environment": pythons[rank].remark,
-                    "data": data[rank],
-                },
-            )
-            for rank, place in enumerate(places)
-        ]
-    except BaseException:
-        crew.close()
-        resources.close()
-        raise
-    return start_workers(starts, run, attempt, resources)
+    crew = _Crew()
+    return MirroredJob(
+        run, attempt, lambda: _ready(sites(), run, plan, attempt, crew), crew.close, resources
+    )
+
+
+def _ready(
+    sites: Sequence[Site], run: RunDir, plan: Plan, attempt: int, crew: _Crew
+) -> list[Start]:
+    places = crew.at_once(lambda site: _connect(site, crew), sites)
+    pythons = _interpreters(places, plan, crew)
+    mirrors = [
+        Mirror(run, place.far, attempt=attempt, rank=rank) for rank, place in enumerate(places)
+    ]
+    arrivals = crew.at_once(
+        lambda rank: _send(places[rank], mirrors[rank], pythons[rank][0], plan), range(len(places))
+    )
+    _check_alike(places, [arrived.contents for arrived in arrivals], plan)
+    address, port = _address(places), str(places[0].far.free_port())
+    words = ["-P", "-m", "timetrial.launch.agent", "{run}", "--attempt", str(attempt)]
+    return [
+        Start(
+            far=place.far,
+            mirror=mirrors[rank],
+            words=[pythons[rank][0], *words],
+            environment={
+                "RANK": str(rank),
+                "LOCAL_RANK": str(sum(other.key == place.key for other in places[:rank])),
+                "WORLD_SIZE": str(len(places)),
+                "MASTER_ADDR": address,
+                "MASTER_PORT": port,
+            },
+            remarks={
+                "site": place.site.host,
+                "environment": "; ".join([pythons[rank][1], *_differing(arrivals[rank], plan)]),
+                "data": "; ".join(f"{n}: {where}" for n, where in arrivals[rank].places.items()),
+            },
+        )
+        for rank, place in enumerate(places)
+    ]
 
 
 @final
@@ -139,8 +128,11 @@ class _Crew:
 
     def __init__(self) -> None:
         self._fars: list[FarEnd] = []
+        self._closed = False
 
     def add(self, far: FarEnd) -> None:
+        if self._closed:
+            raise LostError(f"The connection to {far.host} was given up.")
         self._fars.append(far)
 
     def abandon(self) -> None:
@@ -149,6 +141,8 @@ class _Crew:
             far.link.abandon()
 
     def close(self) -> None:
+        """End what is left of them."""
+        self._closed = True
         self.abandon()
         for far in self._fars:
             far.link.close()
@@ -169,15 +163,11 @@ class _Crew:
                 raise
 
 
-def _connect(sites: Sequence[Site], crew: _Crew) -> list[_Place]:
-    """Connect to every site."""
-
-    def connected(site: Site) -> _Place:
-        far = FarEnd(site.connect())
-        crew.add(far)
-        return _Place(site, far, far.hello(site.environment))
-
-    return crew.at_once(connected, sites)
+def _connect(site: Site, crew: _Crew) -> _Place:
+    far = FarEnd(site.link)
+    crew.add(far)
+    site.link.open()
+    return _Place(site, far, far.hello(site.environment))
 
 
 def _address(places: Sequence[_Place]) -> str:
@@ -201,51 +191,22 @@ def _address(places: Sequence[_Place]) -> str:
 # --- environments --------------------------------------------------------------------------------
 
 
-def _interpreters(places: Sequence[_Place], plan: Plan, crew: _Crew) -> list[_Interpreter]:
-    """Return the Python of each place, one look for each machine."""
+def _interpreters(places: Sequence[_Place], plan: Plan, crew: _Crew) -> list[tuple[str, str]]:
+    """Return the Python of each place and a remark on it, made once on each machine."""
     first = {place.key: place for place in reversed(places)}
-    looked = crew.at_once(lambda place: _interpreter(place, plan), first.values())
-    found = dict(zip(first, looked, strict=True))
+    found = dict(
+        zip(
+            first,
+            crew.at_once(lambda place: _interpreter(place, plan), first.values()),
+            strict=True,
+        )
+    )
     return [found[place.key] for place in places]
 
 
-def _interpreter(place: _Place, plan: Plan) -> _Interpreter:
+def _interpreter(place: _Place, plan: Plan) -> tuple[str, str]:
     python = place.site.python(place.machine)
-    if python is None:
-        python, remark = _built(place, make_shipment(plan))
-    else:
-        remark = python
-    there, here = _contents(place, python), contents()
-    if there.source_sha256 != here.source_sha256:
-        raise LaunchError(
-            f"{python} on {place.site.host} has another timetrial ({there.timetrial}) than this "
-            f"one ({here.timetrial}): their files differ. Install the same there, or let one be "
-            "built."
-        )
-    differing = differences(there, here, plan.framework)
-    absent = [name for name, (seen, _) in differing.items() if seen == "none"]
-    if absent:
-        raise LaunchError(
-            f"{python} on {place.site.host} lacks {', '.join(absent)}. Install there: "
-            + " ".join(f"{name}=={differing[name][1]}" for name in absent)
-        )
-    told = [f"{name} {seen} (here {own})" for name, (seen, own) in differing.items()]
-    return _Interpreter(
-        python, there, "; differs: ".join([remark, *([", ".join(told)] * bool(told))])
-    )
-
-
-def _contents(place: _Place, python: str) -> Contents:
-    code, said = place.far.execute(
-        [python, "-P", "-m", "timetrial.launch.shipment"], timeout_s=_ASK_S
-    )
-    with contextlib.suppress(*MALFORMED, IndexError):
-        if code == 0:
-            return msgspec.json.decode(said.splitlines()[-1], type=Contents)
-    raise LaunchError(
-        f"{python} on {place.site.host} has no timetrial like this one: {said[-_SAID:].strip()} "
-        "Install the same there, or let one be built."
-    )
+    return (python, python) if python is not None else _built(place, make_shipment(plan))
 
 
 def _built(place: _Place, shipment: Shipment) -> tuple[str, str]:
@@ -282,14 +243,14 @@ def _build(place: _Place, words: Sequence[str]) -> building.Built:
     )
 
 
-def _check_alike(places: Sequence[_Place], pythons: Sequence[_Interpreter], plan: Plan) -> None:
+def _check_alike(places: Sequence[_Place], there: Sequence[Contents], plan: Plan) -> None:
     """Refuse workers of one run with different versions.
 
     Raises:
         LaunchError: Names the machines, the packages and versions.
     """
-    for place, one in zip(places, pythons, strict=True):
-        unlike = differences(one.contents, pythons[0].contents, plan.framework)
+    for place, one in zip(places, there, strict=True):
+        unlike = differences(one, there[0], plan.framework)
         if unlike:
             told = ", ".join(f"{name} {a} and {b}" for name, (a, b) in unlike.items())
             raise LaunchError(
@@ -298,23 +259,34 @@ def _check_alike(places: Sequence[_Place], pythons: Sequence[_Interpreter], plan
             )
 
 
+def _differing(there: Arrived, plan: Plan) -> list[str]:
+    """Return what differs from the environment here, as a remark."""
+    unlike = differences(there.contents, contents(), plan.framework)
+    told = ", ".join(f"{name} {seen} (here {own})" for name, (seen, own) in unlike.items())
+    return [f"differs: {told}"] if told else []
+
+
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _send(place: _Place, mirror: Mirror, python: str, plan: Plan) -> str:
-    """Send the run directory; have the data found there; return where it is."""
+def _send(place: _Place, mirror: Mirror, python: str, plan: Plan) -> Arrived:
+    """Send the run directory; have the data found there.
+
+    Raises:
+        LaunchError: The environment there is not one for this plan, or the data cannot be had.
+    """
     place.far.open(mirror.run.path.name)
     mirror.send(mirror.run.plan.read_bytes())
-    told = _relocated(place, python)
+    told = _arrived(place, python, plan)
     if told.send:
         decoded = _decoded.named_in(plan.data_files)
-        assert decoded is not None  # that is what relocate asks for
+        assert decoded is not None  # that is what is asked for
         _log.info("sending %s to %s", decoded.path, place.site.host)
         _send_own_data(place.far, decoded.path, told.send)
-        told = _relocated(place, python)
+        told = _arrived(place, python, plan)
     if told.error or told.send:
         raise LaunchError(f"On {place.site.host}: {told.error or f'no {told.send}'}")
-    return "; ".join(f"{name}: {where}" for name, where in told.places.items())
+    return told
 
 
 def _send_own_data(far: FarEnd, path: Path, name: str) -> None:
@@ -327,11 +299,31 @@ def _send_own_data(far: FarEnd, path: Path, name: str) -> None:
     far.put(name, content, into_cache=True)
 
 
-def _relocated(place: _Place, python: str) -> Relocated:
+def _arrived(place: _Place, python: str, plan: Plan) -> Arrived:
     code, said = place.far.execute(
-        [python, "-P", "-m", "timetrial.launch.relocate", "{run}"], timeout_s=_DATA_S
+        [python, "-P", "-m", "timetrial.launch.arrival", "{run}"], timeout_s=_DATA_S
     )
+    told = None
     with contextlib.suppress(*MALFORMED, IndexError):
         if code == 0:
-            return msgspec.json.decode(said.splitlines()[-1], type=Relocated)
-    raise LaunchError(f"On {place.site.host} the data was not found: {said[-_SAID:].strip()}")
+            told = msgspec.json.decode(said.splitlines()[-1], type=Arrived)
+    if told is None:
+        raise LaunchError(
+            f"{python} on {place.site.host} has no timetrial like this one: "
+            f"{said[-_SAID:].strip()} Install the same there, or let one be built."
+        )
+    there, here = told.contents, contents()
+    if there.source_sha256 != here.source_sha256:
+        raise LaunchError(
+            f"{python} on {place.site.host} has another timetrial ({there.timetrial}) than this "
+            f"one ({here.timetrial}): their files differ. Install the same there, or let one be "
+            "built."
+        )
+    unlike = differences(there, here, plan.framework)
+    absent = [f"{name}=={own}" for name, (seen, own) in unlike.items() if seen == "none"]
+    if absent:
+        raise LaunchError(
+            f"{python} on {place.site.host} lacks what this run needs. Install there: "
+            f"pip install {' '.join(absent)}"
+        )
+    return told

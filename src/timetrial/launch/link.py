@@ -14,7 +14,7 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, Protocol, TypeVar, cast, final
 
@@ -66,6 +66,13 @@ class Link(Protocol):
 
     host: str  # as the user calls it
 
+    def open(self) -> None:
+        """Connect; return when the far end is there.
+
+        Raises:
+            LaunchError: It cannot be had, with the reason.
+        """
+
     def call(self, head: Mapping[str, object], load: bytes) -> tuple[bytes, bytes]:
         """Return the head (JSON) and the load of the answer to one request.
 
@@ -101,16 +108,26 @@ def far_text() -> bytes:
 class PipeLink:
     """The far end behind the standard streams of a child process, such as `ssh`."""
 
-    def __init__(self, host: str, words: Sequence[str], *, greeting_s: float) -> None:
-        """Start the child and wait for the far end's greeting.
-
-        Raises:
-            LostError: It ended, or did not greet within `greeting_s`; with what it said.
-        """
+    def __init__(
+        self, host: str, words: Sequence[str], *, greeting_s: float, explain: Callable[[str], str]
+    ) -> None:
+        """Start nothing yet; `explain` makes an error of what the child says before it greets."""
         self.host = host
+        self._words = words
+        self._greeting_s = greeting_s
+        self._explain = explain
+        self._said = b""
+        self._heard_s = time.monotonic()
+        self._answers: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._abandoned = False
+
+    def open(self) -> None:
+        """Start the child and wait for the far end's greeting."""
         try:
             self._process = subprocess.Popen(
-                words,
+                self._words,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -118,36 +135,28 @@ class PipeLink:
                 start_new_session=True,  # Ctrl-C reaches the launcher alone
             )
         except OSError as error:
-            raise LostError(f"{words[0]} cannot be started: {error.strerror}.") from error
-        self._said = b""
-        self._heard_s = time.monotonic()
-        self._answers: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=work, daemon=True) for work in (self._listen, self._overhear)
-        ]
-        for thread in self._threads:
-            thread.start()
+            raise LaunchError(f"{self._words[0]} cannot be started: {error.strerror}.") from error
+        for work in (self._listen, self._overhear):
+            self._threads.append(threading.Thread(target=work, args=(self._process,), daemon=True))
+            self._threads[-1].start()
         try:
             self._write(far_text())
-            self._await(greeting_s)
-        except BaseException:
-            self.abandon()
-            self.close()
-            raise
+            self._await(self._greeting_s)
+        except LostError as error:
+            raise LaunchError(self._explain(self.said or str(error))) from error
 
     def call(self, head: Mapping[str, object], load: bytes) -> tuple[bytes, bytes]:
         """Return the answer to one request."""
         self._write(frame(head, load))
-        answer = self._await(LOST_S)
-        assert answer is not None
-        return answer
+        return self._await(LOST_S)
 
     def close(self) -> None:
         """End the far end by the end of its input, and the child."""
-        streams = self._process.stdin, self._process.stdout, self._process.stderr
-        for stream in streams[:1]:
-            with contextlib.suppress(OSError):
-                cast(IO[bytes], stream).close()
+        if self._process is None:
+            return
+        streams = [self._process.stdin, self._process.stdout, self._process.stderr]
+        with contextlib.suppress(OSError):
+            cast(IO[bytes], streams[0]).close()
         try:
             self._process.wait(_CLOSE_S)
         except subprocess.TimeoutExpired:
@@ -160,24 +169,22 @@ class PipeLink:
 
     def abandon(self) -> None:
         """Kill the child; the far end sees the end of its input."""
-        self._process.kill()
+        self._abandoned = True
+        if self._process is not None:
+            self._process.kill()
 
     @property
     def said(self) -> str:
         """The end of what the child wrote to its standard error."""
         return self._said.decode(errors="replace").strip()
 
-    @property
-    def exit_code(self) -> int | None:
-        """The child's, None while it runs."""
-        return self._process.poll()
-
     def _write(self, content: bytes) -> None:
-        assert self._process.stdin is not None
+        if self._process is None or self._abandoned:
+            raise LostError(f"The connection to {self.host} was given up.")
         view = memoryview(content)
         try:
             while view:
-                view = view[self._process.stdin.write(view) or 0 :]
+                view = view[cast(IO[bytes], self._process.stdin).write(view) or 0 :]
         except (OSError, ValueError) as error:  # ValueError: closed meanwhile
             raise self._lost() from error
 
@@ -201,16 +208,15 @@ class PipeLink:
         self._threads[1].join(1.0)  # the last words may still be on their way
         return LostError(f"The connection to {self.host} is lost. {self.said}".strip())
 
-    def _overhear(self) -> None:
-        assert self._process.stderr is not None
-        while more := _read(self._process.stderr.fileno(), 4096):
+    def _overhear(self, process: subprocess.Popen[bytes]) -> None:
+        while more := _read(process.stderr, 4096):
             self._said = (self._said + more)[-_TAIL:]
 
-    def _listen(self) -> None:
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
         """Read the greeting, then answers, until the end."""
         held = b""
         while GREETING not in held:
-            more = self._more()
+            more = self._more(process)
             held += more
             if not more or len(held) > _NOISE_BYTES:
                 self._answers.put(None)
@@ -219,7 +225,7 @@ class PipeLink:
         self._answers.put((b"", b""))
         while True:
             while len(held) < 12 or len(held) < 12 + sum(_sizes(held)):
-                more = self._more()
+                more = self._more(process)
                 if not more:
                     self._answers.put(None)
                     return
@@ -229,18 +235,17 @@ class PipeLink:
                 self._answers.put((held[12 : 12 + head], held[12 + head : 12 + head + load]))
             held = held[12 + head + load :]
 
-    def _more(self) -> bytes:
-        assert self._process.stdout is not None
-        more = _read(self._process.stdout.fileno(), 1 << 18)
+    def _more(self, process: subprocess.Popen[bytes]) -> bytes:
+        more = _read(process.stdout, 1 << 18)
         self._heard_s = time.monotonic()
         return more
 
 
-def _read(handle: int, size: int) -> bytes:
+def _read(stream: IO[bytes] | None, size: int) -> bytes:
     """Return what there is to be read; nothing at the end, or when closed meanwhile."""
     try:
-        return os.read(handle, size)
-    except OSError:
+        return os.read(cast(IO[bytes], stream).fileno(), size)
+    except (OSError, ValueError):
         return b""
 
 

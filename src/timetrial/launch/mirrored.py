@@ -1,7 +1,7 @@
 """The job of workers whose run directories are on other machines, mirrored into the local one.
 
-A launcher opens a `Link` to each worker's place; `start_workers` makes everything ready there, and
-a thread for each worker then keeps the mirror, passes on what is asked, and clears up there.
+A launcher has a `Link` to each worker's place (`elsewhere` makes everything ready there); a thread
+for each worker then keeps the mirror, passes on what is asked, and clears up there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self, final
 
@@ -55,10 +55,6 @@ class _Tender:
         self.lost = ""
         self._wishes: list[str] = []
         self._thread = threading.Thread(target=self._tend, daemon=True)
-
-    def start(self) -> None:
-        """Start the agent, and the thread."""
-        self._start.far.start(self._start.words, self._start.environment)
         self._thread.start()
 
     def wish(self, kind: str) -> None:
@@ -72,9 +68,7 @@ class _Tender:
 
     def abandon(self) -> None:
         """Give the connection up; the thread ends."""
-        if self._thread.ident is None:  # never started: nobody else closes it
-            self._start.far.link.close()
-        elif self._thread.is_alive():
+        if self._thread.is_alive():
             self._start.far.link.abandon()
             self._thread.join()
 
@@ -92,7 +86,7 @@ class _Tender:
             self._start.mirror.tidy()
             self._start.far.link.close()
             if self.exit is None and self.error is None:
-                self.exit = ended_by_signal()
+                self.exit = ended_by_signal(self.lost)
 
     def _watch(self) -> None:
         """Mirror until the agent has ended and all is here."""
@@ -124,7 +118,7 @@ class _Tender:
             self.exit = read_exits(self._run, self._attempt, ranks).get(self.rank)
 
 
-def ended_by_signal() -> Exit:
+def ended_by_signal(why: str = "") -> Exit:
     """Return the end of a worker that was killed with its agent, or whose machine is lost."""
     return Exit(
         code=_KILLED,
@@ -134,20 +128,63 @@ def ended_by_signal() -> Exit:
         cgroup_cpu_s=None,
         cgroup_peak_bytes=None,
         out_of_memory=False,
+        why=why,
     )
 
 
 @final
 class MirroredJob:
-    """The workers of one attempt, each tended by a thread."""
+    """The workers of one attempt, made ready in a thread, each then tended by one of its own."""
 
-    def __init__(self, tenders: Sequence[_Tender], resources: contextlib.ExitStack) -> None:
-        """Keep what `start_workers` began, and what is closed after it."""
-        self._tenders = tenders
+    def __init__(
+        self,
+        run: RunDir,
+        attempt: int,
+        make_ready: Callable[[], Sequence[Start]],
+        give_up: Callable[[], None],
+        resources: contextlib.ExitStack,
+    ) -> None:
+        """Begin to make ready; `give_up` has that end early, `resources` are closed at the end."""
+        self._run = run
+        self._attempt = attempt
+        self._make_ready = make_ready
+        self._give_up = give_up
         self._resources = resources
-        self.granted_ns = time.monotonic_ns()
+        self._tenders: list[_Tender] = []
+        self._error: BaseException | None = None
+        self._begin_by_s = float("inf")
+        self._began_ns = time.monotonic_ns()
+        self.granted_ns: int | None = None  # nothing is waited for that is not `provision`
+        self.spawned_ns: Mapping[int, int] = {}
+        self.hosts: Mapping[int, str] = {}
         self.pids: Mapping[int, int] = {}
         self.limits: Mapping[int, Mapping[str, str]] = {}
+        self._thread = threading.Thread(target=self._begin, daemon=True)
+        self._thread.start()
+
+    def waiting(self) -> bool:
+        """Return whether workers are still to be started.
+
+        Raises:
+            LaunchError: They cannot be, with the reason.
+        """
+        self._raise_error()
+        if self._thread.is_alive():
+            return True
+        for tender in self._tenders:
+            late = time.monotonic() > self._begin_by_s
+            if tender.begun is None and (late or tender.is_over()):
+                said = tender.lost or f"It has not begun within {BEGIN_S:g} s."
+                raise LaunchError(f"Worker {tender.rank} did not start. {said}")
+        begun = {tender.rank: tender.begun for tender in self._tenders if tender.begun}
+        if len(begun) < len(self._tenders):
+            return True
+        if not self.pids:
+            self.pids = {rank: one.pid for rank, one in begun.items()}
+            self.hosts = {rank: one.host for rank, one in begun.items()}
+            self.spawned_ns = {rank: self._here_ns(one.utc_ns) for rank, one in begun.items()}
+            self.limits = {t.rank: {**begun[t.rank].limits, **t.remarks} for t in self._tenders}
+        return False
 
     def poll(self) -> Mapping[int, Exit]:
         """Return how those workers ended that have.
@@ -169,33 +206,6 @@ class MirroredJob:
         for tender in self._tenders:
             tender.wish("kill")
 
-    def waiting(self) -> bool:
-        """Return whether workers are still to be started: none is, once there is a job."""
-        return False
-
-    def begin(self) -> None:
-        """Start the agents; return when every worker runs, or has run.
-
-        Raises:
-            LaunchError: One does not, with the reason.
-        """
-        for tender in self._tenders:
-            tender.start()
-        deadline = time.monotonic() + BEGIN_S
-        while any(tender.begun is None for tender in self._tenders):
-            self._raise_error()
-            for tender in self._tenders:
-                if tender.begun is None and (tender.is_over() or time.monotonic() > deadline):
-                    raise LaunchError(
-                        f"Worker {tender.rank} did not begin within {BEGIN_S:g} s. {tender.lost}"
-                    )
-            time.sleep(_GLANCE_S)
-        begun = {tender.rank: tender.begun for tender in self._tenders if tender.begun}
-        self.pids = {rank: one.pid for rank, one in begun.items()}
-        self.limits = {
-            tender.rank: {**begun[tender.rank].limits, **tender.remarks} for tender in self._tenders
-        }
-
     def __enter__(self) -> Self:
         """Return the job."""
         return self
@@ -213,42 +223,42 @@ class MirroredJob:
             DiskError, StoreError: The disk here refuses.
         """
         try:
+            if self._thread.is_alive():
+                self._give_up()
+                self._thread.join()
             for tender in self._tenders:
                 if tender.exit is None:
                     tender.wish("kill")
-            self._await_end()
+            # each ends: a connection that is silent counts as lost
+            while not all(tender.is_over() for tender in self._tenders):
+                time.sleep(_GLANCE_S)
         finally:
             for tender in self._tenders:
                 tender.abandon()
+            self._give_up()
             self._resources.close()
         if error is None:
             self._raise_error()
 
-    def _await_end(self) -> None:
-        """Wait until all is here: a connection that is silent counts as lost by itself."""
-        while not all(tender.is_over() for tender in self._tenders):
-            time.sleep(_GLANCE_S)
+    def _begin(self) -> None:
+        """Make ready and start the agents, in the job's own thread."""
+        try:
+            starts = self._make_ready()
+            for start in starts:
+                start.far.start(start.words, start.environment)
+            self._begin_by_s = time.monotonic() + BEGIN_S
+            self._tenders = [
+                _Tender(start, self._run, self._attempt, rank) for rank, start in enumerate(starts)
+            ]
+        except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
+            self._error = error
+
+    def _here_ns(self, utc_ns: int) -> int:
+        """Return a wall clock's time on this machine's monotonic one, within the job's life."""
+        now_ns = time.monotonic_ns()
+        return min(max(now_ns - (time.time_ns() - utc_ns), self._began_ns), now_ns)
 
     def _raise_error(self) -> None:
-        for tender in self._tenders:
-            if tender.error is not None:
-                raise tender.error
-
-
-def start_workers(
-    starts: Sequence[Start], run: RunDir, attempt: int, resources: contextlib.ExitStack
-) -> MirroredJob:
-    """Start all workers, or none; `resources` are closed when the job ends.
-
-    Raises:
-        LaunchError: An agent could not be started, or could not start its worker.
-    """
-    job = MirroredJob(
-        [_Tender(start, run, attempt, rank) for rank, start in enumerate(starts)], resources
-    )
-    try:
-        job.begin()
-    except BaseException as error:
-        job.__exit__(type(error), error, None)
-        raise
-    return job
+        for error in (self._error, *(tender.error for tender in self._tenders)):
+            if error is not None:
+                raise error

@@ -1,6 +1,5 @@
 """What a worker on another machine runs: this timetrial, and the versions installed here.
 
-`python -m timetrial.launch.shipment` prints what an environment holds, so that two can be compared.
 The wheel is made from the installed package itself, the same bytes each time; the lock names the
 installed version of all that timetrial and the extras need, so that it is the same as long as they
 are.
@@ -16,13 +15,10 @@ import importlib.metadata
 import io
 import platform
 import re
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
-
-import msgspec
 
 import timetrial
 from timetrial.datasets import get as find_dataset
@@ -216,7 +212,3 @@ def _sha256(content: bytes) -> str:
 
 def _digest(lines: Iterator[str]) -> str:
     return _sha256("\n".join(lines).encode())
-
-
-if __name__ == "__main__":
-    sys.stdout.write(msgspec.json.encode(contents()).decode() + "\n")

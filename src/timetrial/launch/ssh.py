@@ -22,7 +22,7 @@ from typing import Final, final
 from timetrial.errors import LaunchError, UsageError
 from timetrial.launch.elsewhere import Site, start_elsewhere
 from timetrial.launch.hosts import Host, read_hosts, seats
-from timetrial.launch.link import Link, LostError, Machine, PipeLink, far_command
+from timetrial.launch.link import Machine, PipeLink, far_command
 from timetrial.launch.mirrored import MirroredJob
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
@@ -64,7 +64,7 @@ class SshLauncher:
         resources = contextlib.ExitStack()
         sockets = resources.enter_context(tempfile.TemporaryDirectory(prefix="timetrial-ssh-"))
         sites = [_site(host, Path(sockets)) for host in hosts]
-        return start_elsewhere(sites, run, plan, attempt, resources)
+        return start_elsewhere(lambda: sites, run, plan, attempt, resources)
 
 
 def _hosts_file(plan: Plan) -> Path:
@@ -79,7 +79,7 @@ def _site(host: Host, sockets: Path) -> Site:
 
     return Site(
         host=host.host,
-        connect=lambda: _connect(host, sockets),
+        link=_link(host, sockets),
         address=address,
         python=lambda _: host.python,
         environment=host.environment,
@@ -103,12 +103,11 @@ def remote_command(python: str) -> str:
     return " ".join(shlex.quote(word) for word in ("exec", *far_command(python)))
 
 
-def _connect(host: Host, sockets: Path) -> Link:
+def _link(host: Host, sockets: Path) -> PipeLink:
     words = [*ssh_words(host, sockets), remote_command(host.python or host.bare_python)]
-    try:
-        return PipeLink(host.host, words, greeting_s=_GREETING_S)
-    except LostError as error:
-        raise LaunchError(_explained(host, str(error))) from error
+    return PipeLink(
+        host.host, words, greeting_s=_GREETING_S, explain=lambda said: _explained(host, said)
+    )
 
 
 def _explained(host: Host, said: str) -> str:

@@ -161,7 +161,12 @@ class SshServers:
         self.start(name)
 
     def write_hosts(
-        self, path: Path, *, python: str | None, environment: Mapping[str, str], slots: Sequence[int]
+        self,
+        path: Path,
+        *,
+        python: str | None,
+        environment: Mapping[str, str],
+        slots: Sequence[int],
     ) -> Path:
         """Write a hosts file that names the servers, with so many slots each."""
         lines = [f'ssh_config = "{self.config}"', f'user = "{getpass.getuser()}"']

@@ -1,9 +1,9 @@
-"""Finds a run's data set on this machine: python -m timetrial.launch.relocate RUN_DIR.
+"""Makes a run directory that was sent here this machine's own: python -m timetrial.launch.arrival.
 
-The paths in a plan are those of the machine that made it. Where its directory was sent to another,
-the same data set is looked for along that machine's own search path, or fetched, and the copy of
-the plan there names those files; nothing else in it changes. The last line of what it prints says
-where the files are, or which file of a user's own data is to be sent first.
+The paths in a plan are those of the machine that made it. The same data set is looked for along
+this machine's own search path, or fetched, and the copy of the plan here names those files; nothing
+else in it changes. The last line of what is printed says what this environment holds, where the
+files are, or which file of a user's own data is to be sent first.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from timetrial.datasets import _decoded, sources
 from timetrial.datasets.info import DatasetInfo
 from timetrial.datasets.prepare import prepare
 from timetrial.errors import DataError, TimetrialError
+from timetrial.launch.shipment import Contents, contents
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir, pretty_json, write_atomically
 from timetrial.spec import Record
 
 
-class Relocated(Record, frozen=True, kw_only=True):
-    """What became of the look for a run's data."""
+class Arrived(Record, frozen=True, kw_only=True):
+    """What a worker would find here."""
 
+    contents: Contents
     places: Mapping[str, str] = msgspec.field(default_factory=dict)  # file -> what gave it
     send: str = ""  # a path here, below the cache, to which the plan's decoded file is to be sent
     error: str = ""
@@ -37,19 +39,24 @@ class Relocated(Record, frozen=True, kw_only=True):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Find the data, write the plan; return 0, also where it cannot be had."""
-    parser = argparse.ArgumentParser(prog="timetrial.launch.relocate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="timetrial.launch.arrival", description=__doc__)
     parser.add_argument("run_dir", type=Path)
     run = RunDir(parser.parse_args(arguments).run_dir)
+    places: Mapping[str, str] = {}
+    send = error = ""
     try:
-        told = relocate(run, sources.search_path(os.environ))
-    except TimetrialError as error:
-        told = Relocated(error=str(error))
+        places, send = relocate(run, sources.search_path(os.environ))
+    except TimetrialError as refusal:
+        error = str(refusal)
+    told = Arrived(contents=contents(), places=places, send=send, error=error)
     sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
     return 0
 
 
-def relocate(run: RunDir, path: sources.SearchPath) -> Relocated:
+def relocate(run: RunDir, path: sources.SearchPath) -> tuple[Mapping[str, str], str]:
     """Have the plan in `run` name this machine's files of its data set.
+
+    Returns file -> what gave it, or else the name below the cache that a file is to be sent to.
 
     Raises:
         DataError, MissingExtraError: They cannot be had here.
@@ -70,7 +77,7 @@ def relocate(run: RunDir, path: sources.SearchPath) -> Relocated:
         name = f"data/{plan.task.dataset.name}/{Path(decoded.path).name}"
         here = Path(path.cache_dir) / name
         if not here.is_file():
-            return Relocated(send=name)
+            return {}, name
         files, places = {decoded.key(): str(here)}, {decoded.key(): f"cache: {here}"}
     else:
         raise DataError(
@@ -79,7 +86,7 @@ def relocate(run: RunDir, path: sources.SearchPath) -> Relocated:
         )
     moved = msgspec.structs.replace(plan, data_files=files, data_sources=places)
     write_atomically(run.plan, pretty_json(moved))
-    return Relocated(places=places)
+    return places, ""
 
 
 def _registered(plan: Plan) -> DatasetInfo | None:
