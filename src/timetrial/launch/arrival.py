@@ -1,9 +1,9 @@
 """Makes a run directory that was sent here this machine's own: python -m timetrial.launch.arrival.
 
 The paths in a plan are those of the machine that made it. The same data set is looked for along
-this machine's own search path, or fetched, and the copy of the plan here names those files; nothing
-else in it changes. The last line of what is printed says what this environment holds, where the
-files are, or which file of a user's own data is to be sent first.
+this machine's own search path, or fetched, and the copy of the plan here names those files, and the CPUs
+that the worker got; nothing else in it changes. The last line of what is printed says what this
+environment holds, where the files are, or which file of a user's own data is to be sent first.
 """
 
 from __future__ import annotations
@@ -41,11 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Find the data, write the plan; return 0, also where it cannot be had."""
     parser = argparse.ArgumentParser(prog="timetrial.launch.arrival", description=__doc__)
     parser.add_argument("run_dir", type=Path)
-    run = RunDir(parser.parse_args(arguments).run_dir)
+    parser.add_argument("--cpus", help="those of the worker, such as 0,2; default: not restricted")
+    options = parser.parse_args(arguments)
+    run = RunDir(options.run_dir)
+    cpus = None if options.cpus is None else tuple(map(int, options.cpus.split(",")))
     places: Mapping[str, str] = {}
     send = error = ""
     try:
-        places, send = relocate(run, sources.search_path(os.environ))
+        places, send = relocate(run, sources.search_path(os.environ), cpus)
     except TimetrialError as refusal:
         error = str(refusal)
     told = Arrived(contents=contents(), places=places, send=send, error=error)
@@ -53,8 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def relocate(run: RunDir, path: sources.SearchPath) -> tuple[Mapping[str, str], str]:
-    """Have the plan in `run` name this machine's files of its data set.
+def relocate(
+    run: RunDir, path: sources.SearchPath, cpus: tuple[int, ...] | None
+) -> tuple[Mapping[str, str], str]:
+    """Have the plan in `run` name this machine's files of its data set, and the worker's CPUs.
 
     Returns file -> what gave it, or else the name below the cache that a file is to be sent to.
 
@@ -84,7 +89,7 @@ def relocate(run: RunDir, path: sources.SearchPath) -> tuple[Mapping[str, str], 
             f"The data set {plan.task.dataset.name!r} is not known on this machine. Install the "
             "package here that brings it."
         )
-    moved = msgspec.structs.replace(plan, data_files=files, data_sources=places)
+    moved = msgspec.structs.replace(plan, data_files=files, data_sources=places, cpus=cpus)
     write_atomically(run.plan, pretty_json(moved))
     return places, ""
 

@@ -277,13 +277,14 @@ def _send(place: _Place, mirror: Mirror, python: str, plan: Plan) -> Arrived:
     """
     place.far.open(mirror.run.path.name)
     mirror.send(mirror.run.plan.read_bytes())
-    told = _arrived(place, python, plan)
+    cpus = place.far.cores(plan.cores)
+    told = _arrived(place, python, plan, cpus)
     if told.send:
         decoded = _decoded.named_in(plan.data_files)
         assert decoded is not None  # that is what is asked for
         _log.info("sending %s to %s", decoded.path, place.site.host)
         _send_own_data(place.far, decoded.path, told.send)
-        told = _arrived(place, python, plan)
+        told = _arrived(place, python, plan, cpus)
     if told.error or told.send:
         raise LaunchError(f"On {place.site.host}: {told.error or f'no {told.send}'}")
     return told
@@ -299,10 +300,10 @@ def _send_own_data(far: FarEnd, path: Path, name: str) -> None:
     far.put(name, content, into_cache=True)
 
 
-def _arrived(place: _Place, python: str, plan: Plan) -> Arrived:
-    code, said = place.far.execute(
-        [python, "-P", "-m", "timetrial.launch.arrival", "{run}"], timeout_s=_DATA_S
-    )
+def _arrived(place: _Place, python: str, plan: Plan, cpus: tuple[int, ...] | None) -> Arrived:
+    words = [python, "-P", "-m", "timetrial.launch.arrival", "{run}"]
+    words += ["--cpus", ",".join(map(str, cpus))] if cpus else []
+    code, said = place.far.execute(words, timeout_s=_DATA_S)
     told = None
     with contextlib.suppress(*MALFORMED, IndexError):
         if code == 0:

@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from timetrial.launch.frames import GREETING, SIGN_OF_LIFE, GoneError, Inbox, frame
 from timetrial.launch.proctree import (
@@ -57,10 +57,12 @@ class Far:
         self._run: Path | None = None
         self._agent: subprocess.Popen[bytes] | None = None
         self._kill_by = float("inf")
+        self._cores: list[IO[bytes]] = []  # lock files, held as long as this process lives
         self._answers: dict[str, Callable[..., tuple[dict[str, Any], bytes]]] = {
             "hello": self.hello,
             "open": self.open,
             "put": self.put,
+            "cores": self.cores,
             "execute": self.execute,
             "port": self.port,
             "start": self.start,
@@ -108,7 +110,7 @@ class Far:
 
         runs = cache() / "runs"
         runs.mkdir(parents=True, exist_ok=True)
-        mine = f"{re.sub('[^A-Za-z0-9-]+', '-', socket.gethostname())}."
+        mine = f"{host_name()}."
         for lock in runs.glob(f"{mine}*.lock"):
             with contextlib.suppress(OSError), lock.open("ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -139,6 +141,28 @@ class Far:
                 raise Refusal(f"{name} arrived with another SHA-256 than {sha256}")
             part.replace(path)
         return {}, b""
+
+    def cores(self, _: bytes, count: int) -> tuple[dict[str, Any], bytes]:
+        """Take CPUs that no other far end of this user here has; null where there are too few."""
+        import fcntl
+
+        folder = cache() / "cores"
+        folder.mkdir(parents=True, exist_ok=True)
+        mine: dict[int, IO[bytes]] = {}
+        for cpu in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ():
+            file = (folder / f"{host_name()}.{cpu}.lock").open("ab")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+            else:
+                mine[cpu] = file
+            if len(mine) == count:
+                self._cores += mine.values()
+                return {"cpus": [*mine]}, b""
+        for file in mine.values():
+            file.close()
+        return {"cpus": None}, b""
 
     def execute(
         self, _: bytes, words: list[str], environment: dict[str, str], timeout_s: float
@@ -296,6 +320,11 @@ class Far:
                 self._agent.poll()
             bury(self._agent_pid)
             time.sleep(0.01)
+
+
+def host_name() -> str:
+    """Return this machine's name as a part of a file's: a home may be on several machines."""
+    return re.sub("[^A-Za-z0-9-]+", "-", socket.gethostname())
 
 
 def cache() -> Path:

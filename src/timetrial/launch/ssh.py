@@ -22,8 +22,9 @@ from typing import Final, final
 from timetrial.errors import LaunchError, UsageError
 from timetrial.launch.elsewhere import Site, start_elsewhere
 from timetrial.launch.hosts import Host, read_hosts, seats
-from timetrial.launch.link import Machine, PipeLink, far_command
+from timetrial.launch.link import Machine
 from timetrial.launch.mirrored import MirroredJob
+from timetrial.launch.pipe import ChildWires, PipeLink, far_command
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
 
@@ -105,9 +106,8 @@ def remote_command(python: str) -> str:
 
 def _link(host: Host, sockets: Path) -> PipeLink:
     words = [*ssh_words(host, sockets), remote_command(host.python or host.bare_python)]
-    return PipeLink(
-        host.host, words, greeting_s=_GREETING_S, explain=lambda said: _explained(host, said)
-    )
+    wires = ChildWires(words, lambda said: _explained(host, said))
+    return PipeLink(host.host, wires, greeting_s=_GREETING_S)
 
 
 def _explained(host: Host, said: str) -> str:
