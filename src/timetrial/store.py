@@ -29,6 +29,7 @@ from timetrial.engine.events import (
     Stopped,
     WorkerEvent,
 )
+from timetrial.engine.team import EXIT_LOST
 from timetrial.errors import FormatError, StoreError
 from timetrial.machine import MachineRecord
 from timetrial.meter import records as meters
@@ -103,19 +104,25 @@ class RunRecord:
 
     @property
     def status(self) -> Status | None:
-        """The status of a finished run; "killed" for one that a signal ended; else None."""
+        """The status of a finished run; "killed" for one that lost a worker; else None."""
         if self.done is not None:
             return self.done.status  # type: ignore[return-value]
         begun = [event.attempt for event in self.launcher if isinstance(event, Allocated)]
-        if any(left.attempt == begun[-1] and left.code < 0 for left in self.exits.values()):
-            return "killed"
-        return None
+        codes = [left.code for left in self.exits.values() if left.attempt == begun[-1]]
+        return "killed" if any(code < 0 or code == EXIT_LOST for code in codes) else None
 
     @property
     def detail(self) -> str:
-        """The worker's last word on why it ended."""
-        stopped = [event for event in self.worker if isinstance(event, Stopped)]
-        return stopped[-1].detail if stopped else ""
+        """The last word of the worker that says why the run ended."""
+        words = [
+            stopped[-1]
+            for events in self.workers_events.values()
+            if (stopped := [event for event in events if isinstance(event, Stopped)])
+        ]
+        failed = [word for word in words if word.status not in (None, "reached", "budget")]
+        if failed:  # the first of them: the others ended because of it
+            return min(failed, key=lambda word: word.t_ns).detail
+        return words[0].detail if words else ""
 
     @functools.cached_property
     def stretches(self) -> list[Stretch]:
@@ -167,7 +174,7 @@ class RunRecord:
 
     @property
     def last_exit(self) -> Exited | None:
-        """How the first worker ended in that attempt; None where its end is not known."""
+        """How worker 0 of that attempt ended; None where its end is not known."""
         return self.exits.get(0)
 
     @functools.cached_property
