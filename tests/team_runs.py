@@ -228,8 +228,16 @@ def _launcher(plan: Plan, end_ns: int) -> list[object]:
         late = (plan.workers - rank) * S // 100
         events.append(
             Exited(
-                t_ns=end_ns + late, attempt=0, rank=rank, code=0, user_s=2.0, system_s=0.5,
-                peak_rss_bytes=100, cgroup_cpu_s=None, cgroup_peak_bytes=None, out_of_memory=False,
+                t_ns=end_ns + late,
+                attempt=0,
+                rank=rank,
+                code=0,
+                user_s=2.0,
+                system_s=0.5,
+                peak_rss_bytes=100,
+                cgroup_cpu_s=None,
+                cgroup_peak_bytes=None,
+                out_of_memory=False,
             )  # fmt: skip
         )
     over = end_ns + S // 10
