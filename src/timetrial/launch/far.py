@@ -43,7 +43,7 @@ LEAVE: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 KILL_S: Final = 5.0  # what a process group has to be gone, its agent's record written
 
 
-class Refusal(Exception):  # noqa: N818 - no error of this program, but its answer
+class Refusal(Exception):
     """A request that cannot be met; its text is the answer."""
 
 
@@ -160,8 +160,8 @@ class Far:
             if len(mine) == count:
                 self._cores += mine.values()
                 return {"cpus": [*mine]}, b""
-        for file in mine.values():
-            file.close()
+        for held in mine.values():
+            held.close()
         return {"cpus": None}, b""
 
     def execute(

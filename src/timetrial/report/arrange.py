@@ -6,16 +6,19 @@ the renderers only set it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from timetrial.report.scaling_words import scaling_sentences
 from timetrial.report.words import (
     HEADLINE_MEASURE,
     measure_group,
     measure_label,
     plain,
     row_sentence,
+    unique,
     verdict_text,
 )
 from timetrial.rows import Confusion, Curve, Findings, Origin, Row, SegmentBar, StepCurve, Verdict
@@ -37,6 +40,7 @@ _FIRST: Final = (
     "final_test_error_rate",
 )
 _ALWAYS_SAID: Final = ("light",)  # in every label, even where all systems share it
+_TEAM: Final = re.compile(r"(^|, )\d+ workers( on \d+ machines)?(,|$)")
 _GROUP_ORDER: Final = ("Quality", "Speed", "Resources", "Other")
 
 
@@ -104,11 +108,6 @@ def row_key(row: Row) -> SystemKey:
     return SystemKey(row.framework, row.system, row.origin)
 
 
-def unique(items: Iterable[str]) -> list[str]:
-    """Return the items once each, in order of appearance."""
-    return list(dict.fromkeys(items))
-
-
 # --- systems --------------------------------------------------------------------------------------
 
 
@@ -123,7 +122,8 @@ def name_systems(findings: Findings) -> Systems:
     ours = list(dict.fromkeys(measured + keys))
     shared = _shared_parts([key.system for key in ours])
     several = len({key.framework for key in ours}) > 1
-    labels = {key: _short(key, shared, name_framework=several) for key in ours}
+    teams = any(_TEAM.search(plain(key.system)) for key in ours)
+    labels = {key: _short(key, shared, name_framework=several, teams=teams) for key in ours}
     if len(set(labels.values())) < len(labels):
         labels = {key: _full(key) for key in ours}
         shared = []
@@ -144,8 +144,13 @@ def _shared_parts(systems: Sequence[str]) -> list[str]:
     ]
 
 
-def _short(key: SystemKey, shared: Sequence[str], *, name_framework: bool) -> str:
+def _short(
+    key: SystemKey, shared: Sequence[str], *, name_framework: bool, teams: bool = False
+) -> str:
+    """Return the parts that are not shared; with `teams`, one worker is called so."""
     parts = [part for part in plain(key.system).split(", ") if part not in shared]
+    if teams and not _TEAM.search(plain(key.system)):
+        parts.insert(0, "1 worker")
     text = ", ".join(parts)
     framework = plain(key.framework)
     if name_framework and framework.lower() not in text.lower():
@@ -281,9 +286,14 @@ def _step_charts(curves: Sequence[StepCurve]) -> list[list[StepCurve]]:
 
 
 def answers(findings: Findings, systems: Systems) -> list[str]:
-    """Return the verdicts as sentences, the first answer first; what was measured where none is."""
-    if findings.verdicts:
-        return [verdict_sentence(verdict, findings, systems) for verdict in findings.verdicts]
+    """Return the verdicts as sentences, the first answer first; what was measured where none is.
+
+    Then what the numbers of workers come to; it stands in the place of what was measured too.
+    """
+    told = [verdict_sentence(verdict, findings, systems) for verdict in findings.verdicts]
+    told += scaling_sentences(findings.scalings)
+    if told:
+        return told
     headlines = [row for section in sections(findings) for row in section.headline]
     ours = [row for row in headlines if row.origin == "measured"] or headlines
     if not ours:

@@ -74,13 +74,6 @@ class FakeFramework:
     def synchronise(self) -> None:
         """Return at once."""
 
-    def connect(self, place: Place) -> Mapping[str, str]:
-        """Connect nothing: each worker learns every mini-batch whole, so all hold the same."""
-        return {}
-
-    def disconnect(self) -> None:
-        """Do nothing."""
-
 
 class FakeImplementation:
     """Adds each mini-batch to the sums of its classes; the nearest class mean scores highest."""
