@@ -175,7 +175,7 @@ class Batch:
             batch=self._name,
             created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             timetrial=timetrial.__version__,
-            task=task,
+            learned=task,
             task_hash=task.hash(),
             division=request.division,
             framework=framework,

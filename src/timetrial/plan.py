@@ -14,7 +14,16 @@ import msgspec
 
 from timetrial._registry import Registry
 from timetrial.errors import FormatError, UnknownNameError, UsageError
-from timetrial.spec import MALFORMED, Division, Precision, Record, SplitName, Target, Task
+from timetrial.spec import (
+    MALFORMED,
+    Division,
+    Exchange,
+    Precision,
+    Record,
+    SplitName,
+    Target,
+    Task,
+)
 
 FORMAT: Final = 1  # of a run directory; 1: first
 _DEVICE: Final = re.compile(r"cpu|mps|(cuda|rocm|tpu)(:\d+)?")
@@ -42,6 +51,13 @@ TASKS: Final = Registry(
 )
 
 
+MEASUREMENTS: Final = Registry(
+    "measuring task",
+    group="timetrial.measurements",
+    built_in={"allreduce": "timetrial.exchange.allreduce:ALLREDUCE"},
+)
+
+
 class Rhythm(Record, frozen=True, kw_only=True):
     """How often the engine looks up from training; none of it changes the arithmetic."""
 
@@ -60,11 +76,11 @@ class Plan(Record, frozen=True, kw_only=True):
     batch: str  # the runs of one invocation share it
     created_utc: str
     timetrial: str  # version
-    task: Task
-    task_hash: str
+    learned: Task | None = msgspec.field(name="task")  # None: the run measures, see `exchange`
+    task_hash: str  # of `learned`, or of `exchange`
     division: Division
     framework: str
-    implementation: str  # "module:attribute" of a Build
+    implementation: str  # "module:attribute" of a Build, or of a BuildCollective
     device: str
     precision: Precision
     cpus: tuple[int, ...] | None  # the logical CPUs the run may use; None: cannot be restricted
@@ -99,6 +115,32 @@ class Plan(Record, frozen=True, kw_only=True):
     partition: str = "shuffled"  # which examples each of them sees
     cluster: str | None = None  # where the launcher runs: hosts file, address or partition
     cores_here: int | None = None  # CPUs that the workers share, where they run on this machine
+    exchange: Exchange | None = None  # what is measured, in a run that learns nothing
+
+    @property
+    def subject(self) -> Task | Exchange:
+        """What the run learns or measures."""
+        found = self.exchange or self.learned
+        if found is None:
+            raise FormatError(
+                f"The plan of run {self.run} has neither a task nor an exchange. It was damaged; "
+                "restore it from a copy."
+            )
+        return found
+
+    @property
+    def task(self) -> Task:
+        """What the run learns.
+
+        Raises:
+            UsageError: It learns nothing, but measures.
+        """
+        if self.learned is None:
+            raise UsageError(
+                f"{self.subject.name} is a measurement: nothing is learned in it. Name a task; "
+                "`timetrial list` shows them."
+            )
+        return self.learned
 
 
 class Request(Record, frozen=True, kw_only=True):
