@@ -24,6 +24,7 @@ ORDER = (
     ("datasets frameworks tasks", "what the engine is given"),
     ("meter", "reads counters; runs beside the worker"),
     ("scripted", "the open division: a command in the worker's place, its claims judged"),
+    ("exchange", "measuring tasks: what workers exchange, timed in the worker's place"),
     ("worker", "joins engine and task in a process of its own"),
     ("launch", "starts workers and meters"),
     ("machine", "before store: records hold the machine"),

@@ -1,4 +1,4 @@
-"""All-reduce of arrays of 4 B to 64 MiB: latency and bandwidth between workers as training sees them."""
+"""All-reduce of arrays of 4 B to 64 MiB: latency and bandwidth as training sees them."""
 
 from __future__ import annotations
 

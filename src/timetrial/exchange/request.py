@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from timetrial.errors import UnknownNameError, UsageError
-from timetrial.plan import MEASUREMENTS, Request, Rhythm
+from timetrial.plan import MEASUREMENTS, Request, Rhythm, check_place
 from timetrial.spec import Exchange
 
 _OF_LEARNING: Final = {  # field of Request -> the option that sets it
@@ -65,6 +65,7 @@ def check(exchange: Exchange, request: Request) -> None:
             f"--workers {request.workers} is not possible for {exchange.name}: it measures between "
             "workers. Allowed: 2 and more, such as --workers 2."
         )
+    check_place(request)
 
 
 def choose_framework(exchange: Exchange, name: str | None) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from timetrial.engine.clock import SegmentClock
@@ -19,18 +20,25 @@ from timetrial.engine.events import Exchanged, Progress, WorkerEvent
 from timetrial.engine.loop import Outcome
 from timetrial.engine.team import Team
 from timetrial.errors import AuditError
+from timetrial.plan import Plan
 from timetrial.rundir import LogWriter
 from timetrial.spec import Collective, Exchange, Point, expected_sum
 
 STRETCH_S: Final = 0.4  # repetitions are looked at this often: stop requests, time, sign of life
+_TCP_FOLDER: Final = Path("/proc/sys/net/ipv4")  # of this process's network namespace
+_TCP_SETTINGS: Final = (
+    "tcp_congestion_control",
+    "tcp_rmem",
+    "tcp_wmem",
+    "tcp_slow_start_after_idle",
+)
 _STOP: Final = -1  # in place of a number of repetitions
 
 
 class Session(NamedTuple):
     """What a measurement works with."""
 
-    exchange: Exchange
-    light: bool
+    plan: Plan
     log: LogWriter
     clock: SegmentClock
     team: Team
@@ -44,13 +52,14 @@ def measure(collective: Collective, session: Session, past: Sequence[WorkerEvent
         AuditError: A sum was wrong.
         PeerLostError: Another worker is gone.
     """
-    points = session.exchange.points(light=session.light)
+    rules = _rules(session.plan)
+    points = rules.points(light=session.plan.light)
     done = _done_by_all(session.team, past)
     session.clock.enter("measure", step=0)
     for step, point in enumerate(points, start=1):
         if point in done:
             continue
-        why_not = session.team.agree(_why_not(session.exchange, point, done))
+        why_not = session.team.agree(_why_not(rules, point, done))
         seconds: list[float] | None = []
         if why_not is None:
             seconds = _sum_repeatedly(collective, session, point, step)
@@ -71,6 +80,21 @@ def measure(collective: Collective, session: Session, past: Sequence[WorkerEvent
     short = sum(not seconds for seconds in done.values())
     detail = f"{short} of {len(points)} arrays were left out: too slow" if short else ""
     return Outcome("reached", len(points), detail)
+
+
+def tcp_settings() -> dict[str, str]:
+    """Return what this system lets TCP do, for the log; {} where it does not say."""
+    found = {}
+    for name in _TCP_SETTINGS:
+        file = _TCP_FOLDER / name
+        if file.is_file():
+            found[name] = " ".join(file.read_text().split())
+    return found
+
+
+def _rules(plan: Plan) -> Exchange:
+    assert plan.exchange is not None  # the worker asked
+    return plan.exchange
 
 
 def _done_by_all(team: Team, past: Sequence[WorkerEvent]) -> dict[Point, list[float]]:
@@ -111,7 +135,7 @@ def _sum_repeatedly(
     """Return the seconds of each repetition in this worker, None where the run is to stop."""
     begun_s = time.monotonic()
     collective.prepare(point)
-    warm = [_sum_once(collective) for _ in range(session.exchange.warm_up)]
+    warm = [_sum_once(collective) for _ in range(_rules(session.plan).warm_up)]
     _check(collective, session.team.size, point)
     seconds: list[float] = []
     while True:
@@ -135,11 +159,11 @@ def _sum_once(collective: Collective) -> float:
 
 def _wanted(session: Session, seconds: Sequence[float], count: int, spent_s: float) -> int:
     """Return how many repetitions the next stretch has, 0: enough (decided by worker 0)."""
-    rules = session.exchange
+    rules = _rules(session.plan)
     if session.stop_asked():
         return _STOP
     most = rules.repetitions_max
-    if session.light:
+    if session.plan.light:
         most = min(most, rules.light_repetitions_max)
     fewest = min(rules.repetitions_min, most)
     if count >= most or (count >= fewest and spent_s >= rules.seconds_per_point):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 

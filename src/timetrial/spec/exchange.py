@@ -50,7 +50,7 @@ class Exchange(Record, frozen=True, kw_only=True, omit_defaults=True, tag="excha
     light_repetitions_max: int  # ... and no more repetitions than these
 
     def points(self, *, light: bool) -> list[Point]:
-        """Return the arrays in the order in which they are measured: by dtype, the smallest first."""
+        """Return the arrays in the order of measuring: by dtype, the smallest first."""
         most = self.light_bytes_max if light else self.sizes_bytes[-1]
         return [
             Point(dtype, size) for dtype in self.dtypes for size in self.sizes_bytes if size <= most

@@ -199,7 +199,8 @@ def paying_workers(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(left > 0, left / (messages * round_trip_s), 0.0)
         last = np.ceil((1 + np.sqrt(1 + 4 * ratio)) / 2) - 1  # the largest k below the root
-    return np.maximum(last, 1.0)
+    found: Float[np.ndarray, " draws"] = np.maximum(last, 1.0)
+    return found
 
 
 def mean_draws(
