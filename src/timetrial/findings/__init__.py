@@ -5,6 +5,8 @@ estimates   the rows of one system
 scripts     what is said of a script of the open division
 costs       what a run costs, where the price is known
 verdicts    two systems compared; the machine's own noise
+scaling     systems that differ in the number of workers alone
+paying      how many workers pay, and how fast their network must be
 pictures    curves, bars, run lines, machine facts
 """
 
@@ -30,6 +32,7 @@ from timetrial.findings.estimates import (
     times_of,
 )
 from timetrial.findings.groups import Group, group_runs, place_of, system_of, targets_of
+from timetrial.findings.paying import answers_of, exchange_rate_row
 from timetrial.findings.pictures import (
     bar_of,
     confusion_of,
@@ -38,8 +41,9 @@ from timetrial.findings.pictures import (
     machines_of,
     step_curve_of,
 )
+from timetrial.findings.scaling import families, scaling_of
 from timetrial.findings.verdicts import noise_note, noise_of, verdict_between, verdicts_of
-from timetrial.rows import Findings
+from timetrial.rows import Findings, Row, Scaling
 from timetrial.store import RunRecord
 
 __all__ = [
@@ -57,6 +61,7 @@ __all__ = [
     "per_run_row_of",
     "place_of",
     "run_time_row",
+    "scalings_of",
     "step_curve_of",
     "system_of",
     "targets_of",
@@ -72,6 +77,8 @@ def assemble(
     """Return all that a report of these runs shows."""
     groups = group_runs(records)
     rows = [row for group in groups for row in [*rows_of(group, after_s), *cost_rows(group)]]
+    scalings = scalings_of(groups, after_s)
+    rows += _further(rows, groups, scalings)
     for task in dict.fromkeys(group.system.task for group in groups):
         rows += references.published(task, beside_only=True)
     open_runs = [record for record in records if record.status is None]
@@ -98,4 +105,32 @@ def assemble(
         notes=notes,
         confusions=[seen for group in groups if (seen := confusion_of(group)) is not None],
         step_curves=[steps for group in groups if (steps := step_curve_of(group)) is not None],
+        scalings=scalings,
     )
+
+
+def scalings_of(groups: Sequence[Group], after_s: Sequence[float] = ()) -> list[Scaling]:
+    """Return the systems that differ in the number of workers alone, compared."""
+    return [scaling_of(family, after_s, answers_of(family)) for family in families(groups)]
+
+
+def _further(
+    rows: Sequence[Row], groups: Sequence[Group], scalings: Sequence[Scaling]
+) -> list[Row]:
+    """Return the rows of several workers that are not among `rows` yet, once each."""
+    known = {_identity(row): row for row in rows}
+    found: list[Row] = [row for group in groups if (row := exchange_rate_row(group)) is not None]
+    for scaling in scalings:
+        found += [row for line in scaling.lines for row in line.cells.values()]
+        found += scaling.answers
+    further: list[Row] = []
+    for row in found:
+        if _identity(row) not in known:
+            known[_identity(row)] = row
+            further.append(row)
+    return further
+
+
+def _identity(row: Row) -> tuple[object, ...]:
+    names = (row.task, row.framework, row.system, row.measure, row.target, row.split, row.clock)
+    return (*names, row.workers, row.facts.get("fewer"), row.facts.get("counts"))
