@@ -21,7 +21,7 @@ ORDER = (
     ("spec", "what a task is: read without any framework"),
     ("plan rundir", "a run resolved; the files of a run"),
     ("engine", "the timed loop knows no task; tasks use its seeds and checkpoint packing"),
-    ("datasets frameworks tasks", "what the engine is given"),
+    ("datasets frameworks algorithms tasks", "what the engine is given"),
     ("meter", "reads counters; runs beside the worker"),
     ("scripted", "the open division: a command in the worker's place, its claims judged"),
     ("exchange", "measuring tasks: what workers exchange, timed in the worker's place"),
