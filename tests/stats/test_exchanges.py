@@ -101,8 +101,8 @@ def test_what_is_infinite_has_no_number() -> None:
 def test_the_spread_of_repetitions_is_their_median_and_percentiles() -> None:
     found = exchanges.spread(np.arange(1.0, 102.0))
     assert found == (51.0, 6.0, 96.0, 101)
-    middle = exchanges.median_estimate(np.arange(1.0, 102.0))
-    assert middle.value == 51
+    draws = exchanges.median_draws(np.arange(1.0, 102.0))
+    middle = exchanges.from_draws(51.0, draws, 101)
     assert 35 < middle.low < 51 < middle.high < 67
 
 

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from timetrial import units
-from timetrial.engine.events import Evaluated, Stopped, WorkerEvent
+from timetrial.engine.events import Evaluated, Exchanged, Stopped, WorkerEvent
 from timetrial.launch.supervise import Result
 from timetrial.plan import Plan
 
@@ -44,6 +44,7 @@ class ProgressWatcher:
         self._data: TaskID | None = None
         self._label = ""
         self._last: Evaluated | None = None
+        self._exchanged: Exchanged | None = None
 
     def __enter__(self) -> Self:
         """Begin drawing."""
@@ -58,8 +59,8 @@ class ProgressWatcher:
         """Show which run begins."""
         cores = "1 core" if plan.cores == 1 else f"{plan.cores} cores"
         light = ", light" if plan.light else ""
-        self._label = f"{plan.task.name}, {plan.framework}, {cores}{light}"
-        self._last = None
+        self._label = f"{plan.subject.name}, {plan.framework}, {cores}{light}"
+        self._last = self._exchanged = None
         if self._data is not None:
             self._progress.remove_task(self._data)
             self._data = None
@@ -80,11 +81,15 @@ class ProgressWatcher:
         for event in events:
             if isinstance(event, Evaluated):
                 self._last = event
+            if isinstance(event, Exchanged):
+                self._exchanged = event
             if isinstance(event, Stopped):
                 step = event.step
         note = "starting"
         if self._last is not None:
             note = f"{units.percent(self._last.accuracy)} {self._last.split}"
+        elif self._exchanged is not None:
+            note = f"{units.bytes_(self._exchanged.bytes)} {self._exchanged.dtype} done"
         elif step:
             note = "training"
         if step is not None:

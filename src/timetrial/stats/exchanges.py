@@ -178,14 +178,22 @@ def round_trip_s(
     return seconds / (workers - 1)
 
 
-def median_estimate(
-    seconds: Float[np.ndarray, " repetitions"], level: float = 0.95, resamples: int = RESAMPLES
-) -> Estimate:
-    """Return the median of repetitions with its bootstrap interval; `n` counts repetitions."""
+def median_draws(
+    seconds: Float[np.ndarray, " repetitions"], resamples: int = RESAMPLES
+) -> Float[np.ndarray, " draws"]:
+    """Return medians of resampled repetitions (bootstrap, fixed seed)."""
     _check_seconds([seconds])
     generator = np.random.default_rng(0)
-    draws = np.median(generator.choice(seconds, (resamples, len(seconds))), axis=1)
-    return from_draws(float(np.median(seconds)), draws, len(seconds), level=level)
+    return _median_draws(generator, seconds, resamples)
+
+
+def _median_draws(
+    generator: np.random.Generator, seconds: Float[np.ndarray, " repetitions"], resamples: int
+) -> Float[np.ndarray, " draws"]:
+    drawn: Float[np.ndarray, " draws"] = np.median(
+        generator.choice(seconds, (resamples, len(seconds))), axis=1
+    )
+    return drawn
 
 
 def from_draws(

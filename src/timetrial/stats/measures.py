@@ -12,11 +12,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from timetrial.engine.events import Segment
 from timetrial.engine.metrics import metric_value
+from timetrial.meter.records import MeterLog, Sample
 from timetrial.spec import Metric, Target
 from timetrial.stats.clocks import CLOCKS, HEADLINE, Clock, elapsed_s
-from timetrial.engine.events import Segment
-from timetrial.meter.records import MeterLog, Sample
 from timetrial.store import Evaluation, RunRecord, attempt_shifts_ns, by_attempt, cpu_seconds
 
 # Below a hundredth of the time a GPU draws a screen or answers a query; one that trains is at 5 %
