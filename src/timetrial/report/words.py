@@ -46,7 +46,7 @@ MEASURE_LABELS: Final = {
 }
 _GROUPS: Final = (
     ("Quality", ("accuracy", "error", "gap", "loss", "auc")),
-    ("Speed", ("steps", "step", "examples", "wall", "train", "time", "latency")),
+    ("Speed", ("steps", "step", "examples", "wall", "train", "time", "latency", "bandwidth")),
     ("Resources", ("cpu", "core", "memory", "gpu", "energy", "network", "cost")),
 )
 _TARGET: Final = re.compile(r"^(\w+) (>=|<=) (\d+(?:\.\d+)?) on (\w+)$")
