@@ -25,7 +25,7 @@ def test_exact_times_give_back_the_line_they_came_from() -> None:
     assert line.latency_s == pytest.approx(LATENCY_S, rel=1e-9)
     assert line.s_per_byte == pytest.approx(S_PER_BYTE, rel=1e-9)
     assert line.error == pytest.approx(0, abs=1e-9)
-    assert line.seconds(10e6) == pytest.approx(LATENCY_S + 10e6 * S_PER_BYTE)
+    assert exchanges.by_line(line, 10e6).seconds == pytest.approx(LATENCY_S + 10e6 * S_PER_BYTE)
     assert line.repetitions == 13 * 30
 
 
@@ -36,6 +36,32 @@ def test_sizes_that_do_not_follow_the_line_hardly_move_it() -> None:
     line = exchanges.fit_line(SIZES, bent)
     assert line.latency_s == pytest.approx(LATENCY_S, rel=0.05)
     assert line.s_per_byte == pytest.approx(S_PER_BYTE, rel=0.05)
+
+
+def test_between_two_sizes_a_time_lies_between_theirs_also_where_no_line_goes() -> None:
+    bent = times(0.0)
+    bent[8] = 3 * bent[8]  # 256 KiB
+    line = exchanges.fit_line(SIZES, bent)
+    assert exchanges.by_neighbours(line, SIZES[8]).seconds == pytest.approx(bent[8][0])
+    between = exchanges.by_neighbours(line, SIZES[8] / 2).seconds
+    assert between == pytest.approx(np.sqrt(bent[7][0] * bent[8][0]))
+    assert exchanges.by_neighbours(line, 1.0).seconds == pytest.approx(bent[0][0])
+    larger = exchanges.by_neighbours(line, 2 * SIZES[-1])
+    assert larger.seconds == pytest.approx(bent[-1][0] + S_PER_BYTE * SIZES[-1], rel=0.01)
+    assert larger.draws_s == pytest.approx(np.full(1000, larger.seconds))
+
+
+def test_times_of_several_messages_add_up() -> None:
+    one = exchanges.Time(0.5, np.array([0.4, 0.6]))
+    assert one.times(3).seconds == 1.5
+    assert one.times(3).draws_s == pytest.approx([1.2, 1.8])
+
+
+def test_the_order_of_the_sizes_does_not_matter() -> None:
+    seconds = times(0.1)
+    turned = exchanges.fit_line(SIZES[::-1].copy(), seconds[::-1])
+    assert turned.latency_s == pytest.approx(exchanges.fit_line(SIZES, seconds).latency_s)
+    assert (np.diff(turned.sizes_bytes) > 0).all()
 
 
 def test_single_slow_repetitions_do_not_move_the_line() -> None:
@@ -80,8 +106,6 @@ def test_bandwidth_is_what_one_direction_of_a_link_carries() -> None:
         [8e-8]
     )  # two workers, 100 Mbit/s: each sends as many bytes as the array has
     assert exchanges.bandwidth_bit_per_s(per_byte, 2) == pytest.approx([100e6])
-    assert exchanges.link_bytes(1000, 2) == 1000
-    assert exchanges.link_bytes(1000, 4) == 1500
     assert exchanges.bandwidth_bit_per_s(per_byte, 4) == pytest.approx([150e6])
     assert exchanges.bandwidth_bit_per_s(np.array([0.0]), 2) == [np.inf]
 

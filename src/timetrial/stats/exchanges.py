@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from timetrial.errors import UsageError
 from timetrial.stats.intervals import Estimate, check_finite, check_level
+from timetrial.stats.speedup import ring_bytes
 
 RESAMPLES: Final = 1000
 _HUBER: Final = 1.345  # in standard deviations
@@ -28,7 +29,7 @@ _ITERATIONS: Final = 30  # measured: 12 are enough for 1e-9 on 13 sizes of logno
 
 
 class Line(NamedTuple):
-    """A fitted line, and the lines fitted to resampled repetitions."""
+    """A fitted line, the medians it was fitted to, and the same of resampled repetitions."""
 
     latency_s: float  # a
     s_per_byte: float  # b
@@ -36,10 +37,20 @@ class Line(NamedTuple):
     s_per_byte_draws: Float[np.ndarray, " draws"]
     error: float  # median over the sizes of |line / median - 1|
     repetitions: int
+    sizes_bytes: Float[np.ndarray, " sizes"]  # rising
+    medians_s: Float[np.ndarray, " sizes"]
+    median_draws_s: Float[np.ndarray, "draws sizes"]
 
-    def seconds(self, size_bytes: float) -> float:
-        """Return the line's time for an array of that size."""
-        return self.latency_s + self.s_per_byte * size_bytes
+
+class Time(NamedTuple):
+    """Seconds, and draws of them."""
+
+    seconds: float
+    draws_s: Float[np.ndarray, " draws"]
+
+    def times(self, count: int) -> Time:
+        """Return the time of so many, one after the other."""
+        return Time(count * self.seconds, count * self.draws_s)
 
 
 class Spread(NamedTuple):
@@ -87,6 +98,8 @@ def fit_line(
             f"A line needs at least two sizes; given: {len(np.unique(sizes_bytes))}. Measure more."
         )
     _check_seconds(seconds)
+    order = np.argsort(sizes_bytes, kind="stable")
+    sizes_bytes, seconds = sizes_bytes[order], [seconds[place] for place in order]
     generator = np.random.default_rng(0)
     medians = np.array([[np.median(times) for times in seconds]])
     drawn = np.stack(
@@ -103,7 +116,36 @@ def fit_line(
         s_per_byte_draws=slopes,
         error=float(np.median(errors)),
         repetitions=sum(map(len, seconds)),
+        sizes_bytes=sizes_bytes,
+        medians_s=medians[0],
+        median_draws_s=drawn,
     )
+
+
+def by_line(line: Line, size_bytes: float) -> Time:
+    """Return the line's time for an array of that size."""
+    return Time(
+        line.latency_s + line.s_per_byte * size_bytes,
+        line.latency_draws_s + line.s_per_byte_draws * size_bytes,
+    )
+
+
+def by_neighbours(line: Line, size_bytes: float) -> Time:
+    """Return the time between those of the two nearest sizes, straight on two logarithmic scales.
+
+    It follows what the line leaves out, such as a TCP connection that opens its window step by
+    step. Below the smallest size it is that one's time; above the largest each further byte takes
+    what it does on the line.
+    """
+    sizes, whole = line.sizes_bytes, np.vstack([line.medians_s, line.median_draws_s])
+    beyond = max(0.0, size_bytes - float(sizes[-1]))
+    place = np.clip(np.searchsorted(sizes, size_bytes), 1, len(sizes) - 1)
+    span = np.log(sizes[place] / sizes[place - 1])
+    share = np.clip(np.log(max(size_bytes, 1.0) / sizes[place - 1]) / span, 0.0, 1.0)
+    found = np.exp((1 - share) * np.log(whole[:, place - 1]) + share * np.log(whole[:, place]))
+    slopes = np.concatenate([[line.s_per_byte], line.s_per_byte_draws])
+    found = found + beyond * slopes
+    return Time(float(found[0]), found[1:])
 
 
 def _huber_lines(
@@ -155,12 +197,7 @@ def bandwidth_bit_per_s(
     """
     _check_workers(workers)
     with np.errstate(divide="ignore"):
-        return np.float64(8) * link_bytes(1.0, workers) / np.asarray(s_per_byte)
-
-
-def link_bytes(size_bytes: float, workers: int) -> float:
-    """Return the bytes that each worker sends, and receives, to sum an array of that size."""
-    return 2 * (workers - 1) / workers * size_bytes
+        return np.float64(8) * ring_bytes(1.0, workers) / np.asarray(s_per_byte)
 
 
 def round_trip_s(
