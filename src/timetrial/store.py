@@ -108,15 +108,21 @@ class RunRecord:
         if self.done is not None:
             return self.done.status  # type: ignore[return-value]
         begun = [event.attempt for event in self.launcher if isinstance(event, Allocated)]
-        exits = [event for event in self.launcher if isinstance(event, Exited)]
-        codes = [event.code for event in exits if event.attempt == begun[-1]]
+        codes = [left.code for left in self.exits.values() if left.attempt == begun[-1]]
         return "killed" if any(code < 0 or code == EXIT_LOST for code in codes) else None
 
     @property
     def detail(self) -> str:
         """The last word of the worker that says why the run ended."""
-        stopped = [event for event in self.worker if isinstance(event, Stopped)]
-        return stopped[-1].detail if stopped else ""
+        words = [
+            stopped[-1]
+            for events in self.workers_events.values()
+            if (stopped := [event for event in events if isinstance(event, Stopped)])
+        ]
+        failed = [word for word in words if word.status not in (None, "reached", "budget")]
+        if failed:  # the first of them: the others ended because of it
+            return min(failed, key=lambda word: word.t_ns).detail
+        return words[0].detail if words else ""
 
     @functools.cached_property
     def stretches(self) -> list[Stretch]:
@@ -168,7 +174,7 @@ class RunRecord:
 
     @property
     def last_exit(self) -> Exited | None:
-        """How the first worker ended in that attempt; None where its end is not known."""
+        """How worker 0 of that attempt ended; None where its end is not known."""
         return self.exits.get(0)
 
     @functools.cached_property

@@ -7,7 +7,7 @@ Nothing is said where the runs do not show it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -20,7 +20,7 @@ from timetrial.findings.scaling import BILLED, Family, example_side, target_side
 from timetrial.rows import Row
 from timetrial.stats import clocks, communication, speedup
 from timetrial.stats.intervals import Estimate
-from timetrial.stats.speedup import Demand, Side
+from timetrial.stats.speedup import BandwidthVerdict, Demand, Side
 
 BY_TARGET: Final = "time_to_target"
 BY_EXAMPLE: Final = "examples_per_s"
@@ -121,6 +121,18 @@ def exchange_rate_row(group: Group) -> Row | None:
     return mean_row(group, "exchange_rate", "bit/s", rates)
 
 
+_BANDWIDTH_BASIS: Final = (
+    "computed from measured seconds of computing and the bytes of all gradients, for a ring "
+    "all-reduce that nothing overlaps"
+)
+_BANDWIDTH_NOTES: Final[Mapping[BandwidthVerdict, str]] = {
+    "needs": "below it more workers do no more examples a second",
+    "always": "at any bandwidth more workers do more examples a second",
+    "never": "at no bandwidth: computing alone saves nothing with more workers",
+    "untold": "the runs do not show whether computing alone saves anything with more workers",
+}
+
+
 def least_bandwidth_row(fewer: Group, more: Group, latency: Latency) -> Row | None:
     """Return below which bandwidth `more` workers do no more examples a second than `fewer`.
 
@@ -155,10 +167,7 @@ def least_bandwidth_row(fewer: Group, more: Group, latency: Latency) -> Row | No
         measure="least_bandwidth",
         unit="bit/s",
         estimate=found.bit_per_s,
-        notes=[
-            "computed from measured seconds of computing and the bytes of all gradients, for a "
-            "ring all-reduce that nothing overlaps"
-        ],
+        notes=[_BANDWIDTH_NOTES[found.verdict], _BANDWIDTH_BASIS],
     )
     return msgspec.structs.replace(row, facts=facts)
 

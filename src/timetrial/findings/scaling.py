@@ -135,7 +135,7 @@ def _as_for_one(task: Task) -> Task:
 def scaling_of(family: Family, after_s: Sequence[float], answers: Sequence[Row]) -> Scaling:
     """Return the family as a report shows it; `after_s` asks for the quality after these times."""
     base, target = family.base, targets_of(family.base)[-1]
-    times = list(after_s) or _round_times(family)
+    times = after_s or _round_times(family)
     lines = [
         ScalingLine(
             workers=group.system.workers,
@@ -160,7 +160,7 @@ def scaling_of(family: Family, after_s: Sequence[float], answers: Sequence[Row])
     )
 
 
-def _round_times(family: Family) -> list[float]:
+def _round_times(family: Family) -> Sequence[float]:
     """Return the largest round times within the longest run, the same for all lines."""
     target = targets_of(family.base)[-1]
     ends = [

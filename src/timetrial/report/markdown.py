@@ -19,6 +19,15 @@ from timetrial.report.arrange import (
     sections,
     unique,
 )
+from timetrial.report.scaling_words import (
+    Study,
+    about,
+    cell_of,
+    columns_of,
+    notes_of,
+    scaling_sentences,
+    studies,
+)
 from timetrial.report.table_words import (
     CellWords,
     about_columns,
@@ -51,11 +60,13 @@ def render_markdown(findings: Findings) -> str:
     """Return the whole report; all text from outside is escaped."""
     systems = name_systems(findings)
     parts = [f"# {escaped(findings.title)}"]
-    parts += [f"**{escaped(text)}**" for text in answers(findings, systems)]
+    said = [*answers(findings, systems), *scaling_sentences(findings.scalings)]
+    parts += [f"**{escaped(text)}**" for text in said]
     if systems.shared:
         parts.append(f"On every measured system: {escaped(systems.shared)}.")
     found = sections(findings)
     parts += [part for shown in findings.tables for part in _suite(shown)]
+    parts += [part for study in studies(findings.scalings) for part in _scaling(study)]
     for section in found:
         parts += _section(section, systems)
     parts += _runs(findings.runs, systems)
@@ -161,6 +172,24 @@ def _suite(shown: Table) -> list[str]:
         notes = "\n".join(f"- {escaped(note)}" for note in shown.notes)
         parts += ["Not comparable, and why:", notes]
     parts += ["\n".join(f"{n}. {escaped(note)}" for n, note in enumerate(footnotes, 1))]
+    return [part for part in parts if part]
+
+
+def _scaling(study: Study) -> list[str]:
+    parts = [f"## {escaped(study.title)}"]
+    for scaling, label in zip(study.scalings, study.labels, strict=True):
+        columns = columns_of(scaling)
+        headings = ["Workers", *(c.heading.replace("- ", "") for c in columns), "n"]
+        lines = [
+            [
+                str(line.workers),
+                *(_words(cell_of(scaling, line, column.name)) for column in columns),
+                str(line.n),
+            ]
+            for line in scaling.lines
+        ]
+        parts += [escaped(label) + ":", table(headings, lines, numeric=len(columns) + 1)]
+        parts.append("\n".join(f"- {escaped(t)}" for t in [*about(scaling), *notes_of(scaling)]))
     return [part for part in parts if part]
 
 

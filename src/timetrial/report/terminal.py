@@ -25,6 +25,8 @@ from timetrial.report.arrange import (
     row_key,
     sections,
 )
+from timetrial.report.scaling_terminal import print_scalings
+from timetrial.report.scaling_words import scaling_sentences
 from timetrial.report.table_terminal import print_tables
 from timetrial.report.words import (
     ABSENT,
@@ -52,7 +54,8 @@ def render_terminal(findings: Findings, console: Console) -> None:
     systems = name_systems(findings)
     for section in sections(findings):
         _print_section(section, systems, console)
-    for text in answers(findings, systems):
+    print_scalings(findings.scalings, console)
+    for text in [*answers(findings, systems), *scaling_sentences(findings.scalings)]:
         console.print(Text(text, style="bold"), highlight=False)
     if systems.shared:
         _print_quietly(console, f"On every measured system: {systems.shared}.")
