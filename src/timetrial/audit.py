@@ -12,6 +12,7 @@ from timetrial.engine.events import (
     Allocated,
     Commanded,
     Evaluated,
+    Exchanged,
     Exited,
     Fenced,
     Released,
@@ -20,11 +21,12 @@ from timetrial.engine.events import (
     WorkerEvent,
 )
 from timetrial.errors import FormatError, TimetrialError
+from timetrial.exchange import request as measuring
 from timetrial.plan import find_task, variant_of
 from timetrial.rundir import RunDir, sha256, unseal
 from timetrial.scripted import command
 from timetrial.scripted.claims import largest_gap
-from timetrial.spec import Record, for_workers
+from timetrial.spec import Exchange, Record, for_workers
 from timetrial.stats import communication, measures
 from timetrial.store import RunRecord
 
@@ -169,6 +171,8 @@ def clock_monotonic(record: RunRecord) -> Check:
 
 def evaluation_counts(record: RunRecord) -> Check:
     """Every evaluation saw every example of its split, and accuracy is a whole number of them."""
+    if record.plan.learned is None:
+        return Check(name="evaluation counts", ok=True, detail="nothing is learned")
     use = record.plan.task.dataset
     sizes = {
         "train": use.train_count,
@@ -218,8 +222,10 @@ def repeats_agree(record: RunRecord) -> Check:
 def rules_known(record: RunRecord) -> Check:
     """A closed task has the rules that its hash names, those of this version where it knows it."""
     plan = record.plan
-    if plan.task.hash() != plan.task_hash:
+    if plan.subject.hash() != plan.task_hash:
         return Check(name="rules", ok=False, detail="plan.json: the task's hash is not its rules'")
+    if plan.exchange is not None:
+        return _exchange_known(plan.exchange)
     if plan.division == "open":
         return Check(name="rules", ok=True, detail="open division")
     try:
@@ -238,6 +244,8 @@ def target_claimed(record: RunRecord) -> Check:
     """A run that says `reached` has an evaluation that met its target, and only such a run."""
     if record.done is None:
         return Check(name="status", ok=True, detail="unfinished")
+    if record.plan.exchange is not None:
+        return _all_exchanged(record, record.plan.exchange)
     target = record.plan.target or record.plan.task.targets[-1]
     time = measures.time_to_target(record, target)
     met = time is not None and time.reached
@@ -245,6 +253,32 @@ def target_claimed(record: RunRecord) -> Check:
     ok = met == claimed or (met and record.done.status not in ("reached", "budget"))
     detail = f"status {record.done.status}, target {'met' if met else 'not met'} on the curve"
     return Check(name="status", ok=ok, detail=detail)
+
+
+def _exchange_known(planned: Exchange) -> Check:
+    try:
+        here = measuring.find(planned.name)
+    except TimetrialError:
+        here = None
+    if here is None:
+        return Check(name="rules", ok=True, detail=f"{planned.name} is not known here")
+    if here.version == planned.version and here.hash() != planned.hash():
+        detail = f"{here.name} version {here.version} has other rules here"
+        return Check(name="rules", ok=False, detail=detail)
+    return Check(name="rules", ok=True, detail=f"hash {planned.hash()[:12]}")
+
+
+def _all_exchanged(record: RunRecord, planned: Exchange) -> Check:
+    """A measurement that says `reached` has every array in the log of every worker."""
+    wanted = {(point.dtype, point.bytes) for point in planned.points(light=record.plan.light)}
+    missing = 0
+    for rank in range(record.plan.workers):
+        events = record.workers_events.get(rank, ())
+        seen = {(e.dtype, e.bytes) for e in events if isinstance(e, Exchanged)}
+        missing += len(wanted - seen)
+    claimed = record.done is not None and record.done.status == "reached"
+    detail = f"{missing} arrays of {len(wanted) * record.plan.workers} are not in the logs"
+    return Check(name="status", ok=not (claimed and missing), detail=detail)
 
 
 def cpu_possible(record: RunRecord) -> Check:

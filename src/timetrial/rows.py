@@ -211,6 +211,38 @@ class ScalingLine(Record, frozen=True, kw_only=True):
     parts_s: Mapping[str, float]
 
 
+class ExchangePoint(Record, frozen=True, kw_only=True):
+    """How long the sum of arrays of one size took: all repetitions of all runs together.
+
+    Where it was left out in every run, there are no seconds and `left_out` says why.
+    """
+
+    bytes: int  # of the array in one worker
+    median_s: float | None
+    p5_s: float | None
+    p95_s: float | None
+    n: int  # repetitions
+    left_out: str | None = None
+
+
+class ExchangeCurve(Record, frozen=True, kw_only=True):
+    """Time of an all-reduce against the size of the array, and the line fitted to it.
+
+    The line is latency_s + s_per_byte * bytes, fitted to the medians of `points`.
+    """
+
+    task: str
+    framework: str
+    system: str
+    dtype: str
+    workers: int
+    n: int  # runs
+    points: Sequence[ExchangePoint]
+    latency_s: float | None  # None: fewer than two sizes were measured
+    s_per_byte: float | None
+    error: float | None  # median of |line / median - 1| over the sizes
+
+
 class Scaling(Record, frozen=True, kw_only=True):
     """Systems that differ in the number of workers alone, the fewest first.
 
@@ -247,3 +279,4 @@ class Findings(Record, frozen=True, kw_only=True):
     confusions: Sequence[Confusion] = ()
     tables: Sequence[Table] = ()  # of suites
     scalings: Sequence[Scaling] = ()
+    exchanges: Sequence[ExchangeCurve] = ()

@@ -6,6 +6,7 @@ scripts     what is said of a script of the open division
 costs       what a run costs, where the price is known
 verdicts    two systems compared; the machine's own noise
 scaling     systems that differ in the number of workers alone
+exchanges   bandwidth and latency between workers, from runs that measure them
 paying      how many workers pay, and how fast their network must be
 pictures    curves, bars, run lines, machine facts
 """
@@ -31,8 +32,14 @@ from timetrial.findings.estimates import (
     time_row,
     times_of,
 )
+from timetrial.findings.exchanges import (
+    exchange_curve,
+    exchange_groups,
+    exchange_rows,
+    latency_among,
+)
 from timetrial.findings.groups import Group, group_runs, place_of, system_of, targets_of
-from timetrial.findings.paying import answers_of, exchange_rate_row
+from timetrial.findings.paying import Latency, answers_of, exchange_rate_row
 from timetrial.findings.pictures import (
     bar_of,
     confusion_of,
@@ -77,7 +84,9 @@ def assemble(
     """Return all that a report of these runs shows."""
     groups = group_runs(records)
     rows = [row for group in groups for row in [*rows_of(group, after_s), *cost_rows(group)]]
-    scalings = scalings_of(groups, after_s)
+    measured = exchange_groups(records)
+    rows += [row for group in measured for row in exchange_rows(group)]
+    scalings = scalings_of(groups, after_s, latency_among(measured))
     rows += _further(rows, groups, scalings)
     for task in dict.fromkeys(group.system.task for group in groups):
         rows += references.published(task, beside_only=True)
@@ -88,9 +97,10 @@ def assemble(
             f"{len(open_runs)} of {len(records)} runs are not finished and are left out; "
             "finish them with: timetrial run --resume"
         )
-    measured = noise_of(records)
-    if measured is not None:
-        notes.append(noise_note(measured))
+    noise = noise_of(records)
+    if noise is not None:
+        notes.append(noise_note(noise))
+    systems = [*groups, *(group for group in measured if group.usual)]
     return Findings(
         title=title,
         command=command,
@@ -98,20 +108,25 @@ def assemble(
         version=timetrial.__version__,
         rows=rows,
         curves=[curve for group in groups if (curve := curve_of(group)) is not None],
-        bars=[bar_of(group) for group in groups],
+        bars=[bar_of(group) for group in systems],
         verdicts=verdicts_of(groups),
-        machines=machines_of(groups),
+        machines=machines_of(systems),
         runs=[line_of(record) for record in records],
         notes=notes,
         confusions=[seen for group in groups if (seen := confusion_of(group)) is not None],
         step_curves=[steps for group in groups if (steps := step_curve_of(group)) is not None],
         scalings=scalings,
+        exchanges=[seen for group in measured if (seen := exchange_curve(group)) is not None],
     )
 
 
-def scalings_of(groups: Sequence[Group], after_s: Sequence[float] = ()) -> list[Scaling]:
+def scalings_of(
+    groups: Sequence[Group],
+    after_s: Sequence[float] = (),
+    latency: Latency = lambda group: None,
+) -> list[Scaling]:
     """Return the systems that differ in the number of workers alone, compared."""
-    return [scaling_of(family, after_s, answers_of(family)) for family in families(groups)]
+    return [scaling_of(family, after_s, answers_of(family, latency)) for family in families(groups)]
 
 
 def _further(

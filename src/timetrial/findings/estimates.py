@@ -12,7 +12,7 @@ import numpy as np
 
 from timetrial import machine, references
 from timetrial.engine.metrics import metric_value
-from timetrial.findings.groups import Group, cores_here, crowding, targets_of
+from timetrial.findings.groups import Group, Ran, cores_here, crowding, targets_of
 from timetrial.findings.scripts import script_notes
 from timetrial.meter.together import PEAKS_APART
 from timetrial.rows import Row
@@ -406,7 +406,7 @@ def per_run_row(group: Group, measure: PerRun) -> list[Row]:
 
 
 def mean_row(
-    group: Group, measure: str, unit: str, values: Sequence[float | None], split: str | None = None
+    group: Ran, measure: str, unit: str, values: Sequence[float | None], split: str | None = None
 ) -> Row | None:
     """Return the row of a mean over the runs that have the value; None where none has."""
     had = np.array([value for value in values if value is not None], dtype=np.float64)
@@ -445,7 +445,7 @@ def possible(estimate: Estimate, measure: str, unit: str) -> Estimate:
 
 
 def make_row(
-    group: Group,
+    group: Ran,
     *,
     measure: str,
     unit: str,
@@ -489,7 +489,7 @@ def make_row(
     )
 
 
-def run_notes(group: Group) -> list[str]:
+def run_notes(group: Ran) -> list[str]:
     """Say what a reader must know of the runs themselves."""
     notes = []
     resumed = sum(run.attempts > 1 for run in group.runs)
@@ -506,7 +506,7 @@ def run_notes(group: Group) -> list[str]:
         )
     crowded = {note for run in group.runs if (note := crowding(run))}
     notes += sorted(crowded)
-    light = light_note(group)
+    light = light_note(group) if isinstance(group, Group) else None
     if light is not None:
         notes.append(light)
     reasons = {reason for run in group.runs if (reason := busy_reason(run))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from timetrial import frameworks, machine, units
 from timetrial.plan import Plan
@@ -11,6 +11,7 @@ from timetrial.scripted import command
 from timetrial.spec import Target, Task
 from timetrial.store import RunRecord
 
+NO_DATASET: Final = "none"  # of a run that learns nothing
 OWN_PRECISION: Final = "its own"  # a script does not say in which it computes
 ALLREDUCE: Final = "allreduce"
 SHUFFLED: Final = "shuffled"
@@ -47,8 +48,20 @@ class System(NamedTuple):
     cluster: str | None = None
 
 
+class Ran(Protocol):
+    """The runs of one system, whatever they did."""
+
+    @property
+    def system(self) -> System:
+        """What they share."""
+
+    @property
+    def runs(self) -> Sequence[RunRecord]:
+        """Their records."""
+
+
 class Group(NamedTuple):
-    """The runs of one system."""
+    """The runs of one system that learned a task."""
 
     system: System
     task: Task
@@ -58,14 +71,19 @@ class Group(NamedTuple):
 def group_runs(records: Sequence[RunRecord]) -> list[Group]:
     """Return the runs by system.
 
-    Left out: runs that never began or can still go on, and those of an A/A calibration, which share
-    their seeds on purpose.
+    Left out: runs that never began or can still go on, those of an A/A calibration, which share
+    their seeds on purpose, and those that measure (`exchanges.exchange_groups`).
     """
     groups: dict[System, list[RunRecord]] = {}
     for record in records:
-        if record.status is not None and record.plan.calibration is None:
+        if counts(record) and record.plan.exchange is None:
             groups.setdefault(system_of(record), []).append(record)
     return [Group(system, runs[0].plan.task, runs) for system, runs in groups.items()]
+
+
+def counts(record: RunRecord) -> bool:
+    """Return whether a run has ended and is in estimates."""
+    return record.status is not None and record.plan.calibration is None
 
 
 def system_of(record: RunRecord) -> System:
@@ -88,10 +106,10 @@ def system_of(record: RunRecord) -> System:
     parts = [*declared, name, *_choices(plan), *_team(plan, record.hosts)]
     name = ", ".join([*parts, *(["light"] if plan.light else [])])
     return System(
-        task=plan.task.name,
+        task=plan.subject.name,
         task_hash=plan.task_hash,
         division=plan.division,
-        dataset=plan.task.dataset.name,
+        dataset=plan.learned.dataset.name if plan.learned else NO_DATASET,
         framework=plan.framework,
         version=version,
         device=plan.device,
@@ -159,8 +177,10 @@ def cores_words(count: int) -> str:
 
 def _choices(plan: Plan) -> list[str]:
     """Return what was chosen otherwise than the task does by itself, in words."""
-    task = plan.task
+    task = plan.learned
     chosen: list[str] = []
+    if task is None:
+        return chosen
     if not plan.script and plan.precision != task.precisions[0]:
         chosen.append(plan.precision)
     if task.dataset.name in task.datasets:

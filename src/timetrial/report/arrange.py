@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from timetrial.report.exchange_words import answer_sentences
 from timetrial.report.scaling_words import scaling_sentences
 from timetrial.report.words import (
     HEADLINE_MEASURE,
@@ -21,7 +22,17 @@ from timetrial.report.words import (
     unique,
     verdict_text,
 )
-from timetrial.rows import Confusion, Curve, Findings, Origin, Row, SegmentBar, StepCurve, Verdict
+from timetrial.rows import (
+    Confusion,
+    Curve,
+    ExchangeCurve,
+    Findings,
+    Origin,
+    Row,
+    SegmentBar,
+    StepCurve,
+    Verdict,
+)
 from timetrial.stats.clocks import HEADLINE
 
 _FIRST: Final = (
@@ -93,6 +104,7 @@ class Section:
     curves: Sequence[Sequence[Curve]]  # one chart each
     step_curves: Sequence[Sequence[StepCurve]]  # one chart each
     confusions: Sequence[Confusion]
+    exchanges: Sequence[ExchangeCurve]
     bars: Sequence[SegmentBar]
     notes: Sequence[str]  # said of every row
     footnotes: Sequence[str]  # said of some rows, in the order of their numbers
@@ -193,6 +205,7 @@ def _section(findings: Findings, task: str) -> Section:
         curves=_charts([curve for curve in findings.curves if curve.task == task]),
         step_curves=_step_charts([c for c in findings.step_curves if c.task == task]),
         confusions=[seen for seen in findings.confusions if seen.task == task],
+        exchanges=[seen for seen in findings.exchanges if seen.task == task],
         bars=[bar for bar in findings.bars if bar.task == task],
         notes=notes,
         footnotes=footnotes,
@@ -288,17 +301,19 @@ def _step_charts(curves: Sequence[StepCurve]) -> list[list[StepCurve]]:
 def answers(findings: Findings, systems: Systems) -> list[str]:
     """Return the verdicts as sentences, the first answer first; what was measured where none is.
 
-    Then what the numbers of workers come to; it stands in the place of what was measured too.
+    Then what the numbers of workers come to; it stands in the place of what was measured too. Then
+    what the networks are.
     """
+    rows = [row for row in findings.rows if row.origin == "measured"]
+    exchanged = answer_sentences(rows, [systems.labels[row_key(row)] for row in rows])
     told = [verdict_sentence(verdict, findings, systems) for verdict in findings.verdicts]
     told += scaling_sentences(findings.scalings)
     if told:
-        return told
+        return [*told, *exchanged]
     headlines = [row for section in sections(findings) for row in section.headline]
     ours = [row for row in headlines if row.origin == "measured"] or headlines
-    if not ours:
-        return ["No run has given an estimate of time to target yet."]
-    return [row_sentence(row, systems.labels[row_key(row)]) for row in ours]
+    said = [row_sentence(row, systems.labels[row_key(row)]) for row in ours]
+    return [*said, *exchanged] or ["No run has given an estimate of time to target yet."]
 
 
 def verdict_sentence(verdict: Verdict, findings: Findings, systems: Systems) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from timetrial.report.words import metric_unit, trimmed
 from timetrial.rows import Curve, StepCurve
-from timetrial.units import duration, percent, quantity
+from timetrial.units import bytes_, duration, percent, quantity
 
 _LOG_FROM: Final = 8.0  # longest over shortest curve: beyond it a linear axis hides the short one
 _CLOCK_STEPS: Final = (10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 21600)
@@ -145,3 +145,15 @@ def _clock_step(rough: float) -> float:
 def _nice_step(rough: float) -> float:
     power = 10.0 ** math.floor(math.log10(rough))
     return next(nice * power for nice in (1, 2, 2.5, 5, 10) if nice * power >= rough * (1 - 1e-9))
+
+
+def span_axis(low: float, high: float, count: int) -> Axis:
+    """Return a logarithmic axis of seconds that holds both ends, with about `count` ticks."""
+    return _log_axis(low, high, count)
+
+
+def size_axis(sizes: Sequence[int], count: int) -> Axis:
+    """Return the logarithmic axis of sizes in bytes, its ticks on powers of two that were used."""
+    every = math.ceil(len(sizes) / count)
+    ticks = tuple(Tick(size, trimmed(bytes_(size))) for size in sizes[::every])
+    return Axis(sizes[0] / 1.6, sizes[-1] * 1.6, ticks, log=True)

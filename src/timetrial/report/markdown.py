@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
+from timetrial.report import exchange_words
 from timetrial.report.arrange import (
     Line,
     Section,
@@ -50,7 +51,7 @@ from timetrial.report.words import (
     unique,
     value_text,
 )
-from timetrial.rows import Findings, Row, RunLine, SegmentBar, Table
+from timetrial.rows import ExchangeCurve, Findings, Row, RunLine, SegmentBar, Table
 from timetrial.units import duration
 
 
@@ -119,6 +120,8 @@ def _section(section: Section, systems: Systems) -> list[str]:
     if section.clocks:
         parts += ["### Time to target by other clocks"]
         parts.append(_matrix(section, systems, section.clocks, "Clock"))
+    for curve in section.exchanges:
+        parts += _exchange(curve, systems)
     if section.bars:
         parts += ["### Where the wall time went", _segments(section.bars, systems)]
     notes = [f"- {escaped(note)}" for note in section.notes]
@@ -126,6 +129,17 @@ def _section(section: Section, systems: Systems) -> list[str]:
     if notes:
         parts += ["Notes:", "\n".join(notes)]
     return parts
+
+
+def _exchange(curve: ExchangeCurve, systems: Systems) -> list[str]:
+    """Return the time of an all-reduce by size."""
+    label = systems.label(curve.framework, curve.system)
+    said = [exchange_words.line_words(curve), *exchange_words.left_out_words(curve)]
+    return [
+        f"### {escaped(f'{exchange_words.caption(curve)}: {label}')}",
+        table(exchange_words.HEADINGS, exchange_words.cells(curve), numeric=5),
+        "\n".join(f"- {escaped(words)}" for words in said),
+    ]
 
 
 # --- tables of suites -----------------------------------------------------------------------------

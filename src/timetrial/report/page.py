@@ -26,6 +26,7 @@ from timetrial.report.arrange import (
 )
 from timetrial.report.charts import curve_chart, segment_chart, step_chart
 from timetrial.report.page_confusion import confusion_body
+from timetrial.report.page_exchanges import exchange_body
 from timetrial.report.page_scaling import study_body
 from timetrial.report.page_suites import curve_figure, suite_body
 from timetrial.report.page_tables import SectionTables, linked, runs_table, text
@@ -152,6 +153,7 @@ def _section(section: Section, systems: Systems, identity: str) -> str:
         for place, curves in enumerate(section.step_curves, 1)
     ]
     parts += [tables.headline(), tables.measures(), tables.clocks()]
+    parts.append(exchange_body(section.exchanges, systems, f"{identity}-e"))
     parts += [
         confusion_body(seen, systems.label(seen.framework, seen.system), f"{identity}-c{place}")
         for place, seen in enumerate(section.confusions, 1)

@@ -245,7 +245,7 @@ def _origin(row: Row) -> str:
 
 def runs_table(runs: Sequence[RunLine], systems: Systems) -> str:
     """Return the list of runs, a line each."""
-    kinds = unique(plain(run.quality_label) for run in runs)
+    kinds = unique(plain(run.quality_label) for run in runs if run.quality_label)
     quality = f"Last {escape(kinds[0])}" if len(kinds) == 1 else "Last quality"
     folders = unique(_folder(run) for run in runs)
     cells = ["Run", "Task", "System", "Seed", "Status"]
