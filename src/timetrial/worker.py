@@ -15,6 +15,7 @@ import time
 
 FIRST_LINE_NS = time.monotonic_ns()  # before the imports below: they are the worker's first cost
 
+# ruff: noqa: E402
 import argparse
 import contextlib
 import ctypes
@@ -145,7 +146,7 @@ class Worker:
         except MemoryError:
             _say(traceback.format_exc())
             return self._fail("out_of_memory", "the system refused more memory", 0)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a failed run is data: its trace is kept
             _say(traceback.format_exc())
             lost = self._team.lost_within(NOTICE_S)  # the framework may see first that one is lost
             if lost is not None:

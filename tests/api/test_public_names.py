@@ -26,4 +26,4 @@ def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'rnu'"):
-        tt.rnu
+        tt.rnu  # noqa: B018

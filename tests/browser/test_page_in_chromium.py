@@ -13,9 +13,9 @@ sync_api = pytest.importorskip("playwright.sync_api")
 axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
-from example_findings import empty, findings, hostile
+from example_findings import empty, findings, hostile  # noqa: E402
 
-from timetrial.report import render_html
+from timetrial.report import render_html  # noqa: E402
 
 _FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 _PAGES = {"full": findings, "hostile": hostile, "empty": empty}

@@ -39,7 +39,7 @@ def in_parallel(calls: list[Callable[[], Any]]) -> list[Any]:
     def act(index: int) -> None:
         try:
             results[index] = calls[index]()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed on below
             errors.append(error)
 
     threads = [threading.Thread(target=act, args=(index,)) for index in range(len(calls))]

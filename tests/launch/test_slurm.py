@@ -16,7 +16,7 @@ import msgspec
 import psutil
 import pytest
 from command_line import environment, timetrial_command
-from slurm_cluster import cluster
+from slurm_cluster import cluster  # noqa: F401 - a fixture
 
 from timetrial import api, audit, store
 from timetrial.engine.events import (
@@ -53,7 +53,7 @@ class TestSlurm(LauncherContract):
 
 @pytest.fixture(autouse=True)
 def _plugin(
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -107,7 +107,7 @@ def processes_of(run: RunDir) -> list[psutil.Process]:
     return found
 
 
-def assert_nothing_is_left(cluster: SlurmCluster, run: RunDir) -> None:
+def assert_nothing_is_left(cluster: SlurmCluster, run: RunDir) -> None:  # noqa: F811
     assert cluster.jobs() == []
     assert processes_of(run) == []
     assert [path for path in run.path.parent.iterdir() if path.name.startswith(".")] == []
@@ -117,7 +117,7 @@ def assert_nothing_is_left(cluster: SlurmCluster, run: RunDir) -> None:
 
 
 def test_two_workers_get_a_node_each_and_the_same_meeting_place(
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path: Path,
 ):
     run, plan = placed(tmp_path, "build_telling", workers=2)
@@ -141,7 +141,7 @@ def test_two_workers_get_a_node_each_and_the_same_meeting_place(
 
 
 def test_a_job_killed_by_others_is_a_killed_run_that_can_be_resumed(
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path: Path,
 ):
     run, plan = placed(tmp_path, "build_slow")
@@ -167,7 +167,7 @@ def test_a_job_killed_by_others_is_a_killed_run_that_can_be_resumed(
     assert_nothing_is_left(cluster, run)
 
 
-def test_scancel_lets_the_workers_save(cluster: SlurmCluster, tmp_path: Path):
+def test_scancel_lets_the_workers_save(cluster: SlurmCluster, tmp_path: Path):  # noqa: F811
     run, plan = endless(tmp_path)
 
     def cancel() -> None:
@@ -184,7 +184,7 @@ def test_scancel_lets_the_workers_save(cluster: SlurmCluster, tmp_path: Path):
 
 
 def test_a_worker_that_is_killed_alone_ends_the_run_with_its_job(
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path: Path,
 ):
     run, plan = endless(tmp_path, workers=2)
@@ -219,7 +219,7 @@ def test_a_node_that_fails_ends_the_run(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_time_in_the_queue_is_waiting_and_nobody_bills_it(
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path: Path,
 ):
     cluster.command("sbatch", "--nodes=2", "--output=/dev/null", "--wrap=sleep 300")
@@ -246,7 +246,7 @@ def test_time_in_the_queue_is_waiting_and_nobody_bills_it(
     assert all(check.ok for v in audit.verify([run.path]) for check in v.checks)
 
 
-def test_ctrl_c_in_the_queue_leaves_no_job(cluster: SlurmCluster, tmp_path: Path):
+def test_ctrl_c_in_the_queue_leaves_no_job(cluster: SlurmCluster, tmp_path: Path):  # noqa: F811
     cluster.command("sbatch", "--nodes=2", "--output=/dev/null", "--wrap=sleep 300")
     run, plan = placed(tmp_path)
 
@@ -277,7 +277,7 @@ def test_ctrl_c_in_the_queue_leaves_no_job(cluster: SlurmCluster, tmp_path: Path
 def test_what_the_partition_can_never_hold_is_refused_at_once(
     fields: dict[str, object],
     said: str,
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path: Path,
 ):
     run, plan = placed(tmp_path, **fields)
@@ -286,7 +286,7 @@ def test_what_the_partition_can_never_hold_is_refused_at_once(
     assert_nothing_is_left(cluster, run)
 
 
-def test_a_job_that_slurm_refuses_says_why(cluster: SlurmCluster, tmp_path: Path):
+def test_a_job_that_slurm_refuses_says_why(cluster: SlurmCluster, tmp_path: Path):  # noqa: F811
     run, plan = placed(tmp_path, memory_bytes=2**50)
     with pytest.raises(LaunchError, match=r"Slurm refused the job .*(Memory|memory|node config)"):
         SlurmLauncher().start(run, plan, 0)
@@ -303,7 +303,7 @@ def test_without_slurms_commands_the_error_says_where_to_run(
 
 
 def test_a_controller_that_does_not_answer_is_named(
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -321,7 +321,7 @@ def test_a_controller_that_does_not_answer_is_named(
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare (util-linux)")
 def test_a_store_that_the_nodes_do_not_see_is_named(
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path: Path,
 ):
     """The launcher alone has a file system of its own there, as a laptop's disk is its own."""
@@ -346,7 +346,7 @@ def test_a_store_that_the_nodes_do_not_see_is_named(
 # --- several runs at once ------------------------------------------------------------------------
 
 
-def test_the_room_for_runs_is_that_of_the_free_cores(cluster: SlurmCluster, tmp_path: Path):
+def test_the_room_for_runs_is_that_of_the_free_cores(cluster: SlurmCluster, tmp_path: Path):  # noqa: F811
     _, plan = placed(tmp_path)
     launcher = SlurmLauncher()
     two = msgspec.structs.replace(plan, workers=2)
@@ -360,7 +360,7 @@ def test_the_room_for_runs_is_that_of_the_free_cores(cluster: SlurmCluster, tmp_
 
 
 def test_runs_go_side_by_side_on_a_node_each(
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path: Path,
     timetrial: Callable[..., object],
 ):
@@ -390,7 +390,7 @@ def test_runs_go_side_by_side_on_a_node_each(
 
 
 def test_ctrl_c_stops_all_runs_side_by_side_and_says_how_to_resume(
-    cluster: SlurmCluster,
+    cluster: SlurmCluster,  # noqa: F811
     tmp_path: Path,
 ):
     words = ["run", "fake-digits-slow", "--launcher=slurm", "--seeds=3", "--store", str(tmp_path)]

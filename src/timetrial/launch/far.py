@@ -43,7 +43,7 @@ LEAVE: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 KILL_S: Final = 5.0  # what a process group has to be gone, its agent's record written
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - no error of this program, but its answer
     """A request that cannot be met; its text is the answer."""
 
 

@@ -250,7 +250,7 @@ class MirroredJob:
             self._tenders = [
                 _Tender(start, self._run, self._attempt, rank) for rank, start in enumerate(starts)
             ]
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
             self._error = error
 
     def _here_ns(self, utc_ns: int) -> int:
