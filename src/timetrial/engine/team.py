@@ -28,6 +28,8 @@ from timetrial.errors import LaunchError, PeerLostError
 BEAT_S: Final = 1.0
 JOIN_S: Final = 120.0  # how long the others may take to start
 EXIT_LOST: Final = 76
+PARENT_VARIABLE: Final = "TIMETRIAL_PARENT"  # process id of who started the worker
+DIES_VARIABLE: Final = "TIMETRIAL_DIES_WITH_PARENT"  # set by an agent on another machine
 FIRST_PACE: Final = 4
 _GRACE_S: Final = 3.0  # for the main thread to see for itself that a worker is lost
 _LINE_MAX: Final = 2**20

@@ -28,7 +28,7 @@ from typing import Final
 
 import msgspec
 
-from timetrial.launch import frames
+from timetrial.launch import ethernet
 from timetrial.spec import Record
 from timetrial.spec.network import Link
 
@@ -115,13 +115,13 @@ class Switch:
         """Take what a worker has sent, each frame with the time that it may leave at."""
         for _ in range(_BATCH):
             try:
-                frame = os.read(tap, frames.FRAME_BYTES_MAX)
+                frame = os.read(tap, ethernet.FRAME_BYTES_MAX)
             except BlockingIOError:
                 return
             except OSError:  # the device is gone with its namespace
                 self._open.discard(tap)
                 return
-            train = frames.measure(frame)
+            train = ethernet.measure(frame)
             now = time.monotonic()
             free = self._sent_at[sender]
             if free - now > self._queue_s[sender]:
@@ -132,7 +132,7 @@ class Switch:
             self._frames += train.frames
             self._trains += 1
             self._bytes += train.wire_bytes
-            port = self._ports.get(frames.destination(frame))
+            port = self._ports.get(ethernet.destination(frame))
             others = [port] if port is not None else range(len(self._taps))
             for receiver in others:
                 if receiver != sender:
@@ -141,7 +141,7 @@ class Switch:
     def _fly(
         self,
         frame: bytes,
-        train: frames.Train,
+        train: ethernet.Train,
         sender: int,
         receiver: int,
         sent: float,
@@ -156,12 +156,12 @@ class Switch:
         else:
             gone = losses.of(train.frames)
             self._lost += len(gone)
-            parts = frames.without(frame, train, gone)
+            parts = ethernet.without(frame, train, gone)
         for part in parts:
             if self._held_bytes + len(part) > HELD_BYTES_MAX:
                 self._overflowed += train.frames
                 return
-            size = train.wire_bytes if part is frame else frames.measure(part).wire_bytes
+            size = train.wire_bytes if part is frame else ethernet.measure(part).wire_bytes
             self._held_bytes += len(part)
             self._number += 1
             heapq.heappush(

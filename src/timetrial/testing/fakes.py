@@ -43,6 +43,13 @@ TASK: Final[Task] = msgspec.structs.replace(
 )
 
 
+SLOW_TASK: Final[Task] = msgspec.structs.replace(
+    TASK,
+    name="fake-digits-slow",
+    implementations={"fake": "timetrial.testing.fakes:build_slow"},
+)
+
+
 class FakeFramework:
     """A framework that has nothing to set."""
 
@@ -160,7 +167,7 @@ def build_failing_second(
 
 
 def write_plugin(folder: Path) -> None:
-    """Make `folder`, once it is on sys.path, offer the framework "fake" and the task.
+    """Make `folder`, once it is on sys.path, offer the framework "fake" and its tasks.
 
     It is what installing a package with these entry points leaves. Workers find it by PYTHONPATH.
     """
@@ -170,4 +177,5 @@ def write_plugin(folder: Path) -> None:
     (info / "entry_points.txt").write_text(
         "[timetrial.frameworks]\nfake = timetrial.testing.fakes:FakeFramework\n"
         f"[timetrial.tasks]\n{TASK.name} = timetrial.testing.fakes:TASK\n"
+        f"{SLOW_TASK.name} = timetrial.testing.fakes:SLOW_TASK\n"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from timetrial.launch import frames
+from timetrial.launch import ethernet
 
 SEGMENT, FRAMES = 1448, 5
 PAYLOAD = bytes(range(256)) * 26  # 6656 bytes: four full segments and one of 864
@@ -43,27 +43,27 @@ def fields(frame: bytes) -> tuple[int, int, int, int, bytes]:
 
 
 def test_a_train_weighs_what_its_frames_weigh_on_a_wire() -> None:
-    seen = frames.measure(train())
+    seen = ethernet.measure(train())
 
     assert seen == (FRAMES, len(PAYLOAD) + FRAMES * HEADER, HEADER, SEGMENT)
-    assert frames.destination(train()) == bytes.fromhex("02000a4d0002")
+    assert ethernet.destination(train()) == bytes.fromhex("02000a4d0002")
 
 
 def test_a_single_frame_is_a_train_of_one() -> None:
     single = train(b"x" * 10, segment=0)
 
-    assert frames.measure(single) == (1, HEADER + 10, HEADER + 10, 0)
-    assert frames.without(single, frames.measure(single), [0]) == []
-    assert frames.without(single, frames.measure(single), []) == [single]
+    assert ethernet.measure(single) == (1, HEADER + 10, HEADER + 10, 0)
+    assert ethernet.without(single, ethernet.measure(single), [0]) == []
+    assert ethernet.without(single, ethernet.measure(single), []) == [single]
 
 
 def test_a_train_that_loses_nothing_is_left_alone() -> None:
-    assert frames.without(train(), frames.measure(train()), []) == [train()]
-    assert frames.without(train(), frames.measure(train()), range(FRAMES)) == []
+    assert ethernet.without(train(), ethernet.measure(train()), []) == [train()]
+    assert ethernet.without(train(), ethernet.measure(train()), range(FRAMES)) == []
 
 
 def test_what_is_left_of_a_train_is_what_its_other_frames_carried() -> None:
-    begin, end = frames.without(train(), frames.measure(train()), [2])
+    begin, end = ethernet.without(train(), ethernet.measure(train()), [2])
 
     kind, identity, number, flags, payload = fields(begin)
     assert (kind, identity, number) == (1, 65534, 2**32 - 100)
@@ -76,14 +76,14 @@ def test_what_is_left_of_a_train_is_what_its_other_frames_carried() -> None:
 
 
 def test_a_single_frame_that_is_left_is_no_train() -> None:
-    _, last = frames.without(train(), frames.measure(train()), [3])
+    _, last = ethernet.without(train(), ethernet.measure(train()), [3])
 
     assert fields(last)[0] == 0
-    assert frames.measure(last) == (1, HEADER + 864, HEADER + 864, 0)
+    assert ethernet.measure(last) == (1, HEADER + 864, HEADER + 864, 0)
 
 
 def test_the_parts_of_a_train_have_the_sums_that_their_headers_need() -> None:
-    for part in frames.without(train(), frames.measure(train()), [1, 3]):
+    for part in ethernet.without(train(), ethernet.measure(train()), [1, 3]):
         ip = part[24:44]
         assert words(ip) == 0xFFFF
         length = struct.unpack_from("!H", ip, 2)[0]
