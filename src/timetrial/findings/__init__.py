@@ -38,7 +38,7 @@ from timetrial.findings.exchanges import (
     exchange_rows,
     latency_among,
 )
-from timetrial.findings.groups import Group, group_runs, place_of, system_of, targets_of
+from timetrial.findings.groups import Group, Ran, group_runs, place_of, system_of, targets_of
 from timetrial.findings.paying import Latency, answers_of, exchange_rate_row
 from timetrial.findings.pictures import (
     bar_of,
@@ -100,7 +100,7 @@ def assemble(
     noise = noise_of(records)
     if noise is not None:
         notes.append(noise_note(noise))
-    systems = [*groups, *(group for group in measured if group.usual)]
+    systems: list[Ran] = [*groups, *(group for group in measured if group.usual)]
     return Findings(
         title=title,
         command=command,
@@ -116,7 +116,7 @@ def assemble(
         confusions=[seen for group in groups if (seen := confusion_of(group)) is not None],
         step_curves=[steps for group in groups if (steps := step_curve_of(group)) is not None],
         scalings=scalings,
-        exchanges=[seen for group in measured if (seen := exchange_curve(group)) is not None],
+        exchanges=[times for group in measured if (times := exchange_curve(group)) is not None],
     )
 
 
