@@ -227,5 +227,3 @@ class JaxNetwork:
         seen = [Seen(inputs[part], drops) for part, drops in zip(parts, kept, strict=True)]
         placed: list[Seen] = jax.device_put(seen, self._device)
         return placed
-
-

@@ -121,9 +121,7 @@ def _loss(
     return (losses * shares).sum() / total, aside
 
 
-def gradients_of(
-    rules: Rules, weights: Tree, statistics: Tree, batch: Batch
-) -> tuple[Tree, Tree]:
+def gradients_of(rules: Rules, weights: Tree, statistics: Tree, batch: Batch) -> tuple[Tree, Tree]:
     """Return the gradients and the moved statistics; an empty part adds nothing and moves none."""
     if not batch.labels.shape[0]:
         return jax.tree.map(jnp.zeros_like, weights), statistics
@@ -179,7 +177,9 @@ class Programs:
         self._rules = rules
         self._made: dict[tuple[object, ...], Any] = {}
 
-    def of(self, function: Any, *arguments: Any, static: tuple[object, ...] = ()) -> Callable[..., Any]:
+    def of(
+        self, function: Any, *arguments: Any, static: tuple[object, ...] = ()
+    ) -> Callable[..., Any]:
         """Return the compiled function for arguments of the shapes of the last of these.
 
         `static` stands between the rules and the arguments.
