@@ -6,6 +6,9 @@ events.launcher.jsonl     the parent's log: allocated, spawned, exited, released
 events.<rank>.jsonl       a worker's log
 meter.<host>.jsonl        the sampler's log of worker 0; meter.<host>-w<rank>.jsonl of another
 stdout.<rank>.log         what the worker printed, standard error included
+begun.<attempt>.<rank>.json   an agent's word that its worker runs; only where agents start workers
+exit.<attempt>.<rank>.json    likewise: how the worker ended
+network.<attempt>.json    launcher shaped: what passed between the workers, and what it cost
 checkpoints/              states to resume from
 script.<name>             open division: the script as it was planned
 scratch/                  open division, while it runs: data for the command, its predictions
@@ -111,6 +114,18 @@ class RunDir:
     def stdout(self, rank: int) -> Path:
         """Return the file that takes a worker's standard output and error."""
         return self.path / f"stdout.{rank}.log"
+
+    def begun(self, attempt: int, rank: int) -> Path:
+        """Return the file in which an agent says that its worker runs."""
+        return self.path / f"begun.{attempt}.{rank}.json"
+
+    def exit(self, attempt: int, rank: int) -> Path:
+        """Return the file in which an agent says how its worker ended."""
+        return self.path / f"exit.{attempt}.{rank}.json"
+
+    def network(self, attempt: int) -> Path:
+        """Return the account of an emulated network, for one attempt (from 0)."""
+        return self.path / f"network.{attempt}.json"
 
     def machine(self, host: str) -> Path:
         """Return the file that describes one machine."""
@@ -304,11 +319,26 @@ class LogWriter:
         self._file.close()
 
 
-def _lock(handle: int) -> None:
+def is_held(path: Path) -> bool:
+    """Return whether a `LogWriter` of another process has this log open; False if it is not there.
+
+    Where a file system shares no locks between machines it is False for a log held elsewhere.
+    """
+    try:
+        with path.open("rb") as file:
+            _lock(file.fileno(), shared=True)  # NFS grants an exclusive lock to writers alone
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _lock(handle: int, *, shared: bool = False) -> None:
     if sys.platform == "win32":
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
     else:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _whole_length(path: Path) -> int:

@@ -18,6 +18,7 @@ from timetrial.engine.events import (
     Evaluated,
     Exited,
     Fenced,
+    Granted,
     LauncherEvent,
     Measured,
     Progress,
@@ -179,16 +180,27 @@ class RunRecord:
 
     @functools.cached_property
     def machine(self) -> MachineRecord | None:
-        """The machine of the last attempt's first worker, None if it was not recorded."""
+        """The machine of the last attempt's worker 0, None if it was not recorded."""
         files = self.run.machines()
         if not files:
             return None
-        first, hosts = self._meter_files.get(0), self.run.hosts()
-        place = hosts.index(first.host) if first is not None and first.host in hosts else -1
+        own = self.run.machine(self._last_place[0])
+        file = own if own in files else files[-1]
         try:
-            return msgspec.json.decode(files[place].read_bytes(), type=MachineRecord)
+            return msgspec.json.decode(file.read_bytes(), type=MachineRecord)
         except MALFORMED as error:
-            raise FormatError(f"{files[place]} is damaged: {error}. Restore it.") from error
+            raise FormatError(f"{file} is damaged: {error}. Restore it.") from error
+
+    @property
+    def _last_place(self) -> tuple[str, int]:
+        """Where the last attempt's worker 0 ran, and which attempt that was."""
+        host, attempt = "", 0
+        for event in self.launcher:
+            if isinstance(event, Allocated):
+                host, attempt = event.host, event.attempt
+            elif isinstance(event, Spawned) and event.rank == 0 and event.host is not None:
+                host = event.host
+        return host, attempt
 
     @functools.cached_property
     def hosts(self) -> int:
@@ -304,6 +316,28 @@ def by_attempt(
     return events
 
 
+def _on_one_clock(
+    launcher: Sequence[LauncherEvent], worker: Sequence[WorkerEvent]
+) -> list[WorkerEvent]:
+    """Return the worker's events with `t_ns` of the launcher's machine.
+
+    Two machines agree as well as their wall clocks do.
+    """
+    begun = {event.attempt: event for event in launcher if isinstance(event, Allocated)}
+    shift_ns = 0
+    events: list[WorkerEvent] = []
+    for event in worker:
+        if isinstance(event, Started):
+            here, shift_ns = begun.get(event.attempt), 0
+            if here is not None and event.boot_id not in (None, here.boot_id):
+                shift_ns = (event.utc_ns - event.t_ns) - (here.utc_ns - here.t_ns)
+        if shift_ns and isinstance(event, Segment):
+            event = msgspec.structs.replace(event, start_ns=event.start_ns + shift_ns)
+        shifted = msgspec.structs.replace(event, t_ns=event.t_ns + shift_ns) if shift_ns else event
+        events.append(shifted)
+    return events
+
+
 def _tile(
     attempt: int, launcher: Sequence[LauncherEvent], events: Sequence[WorkerEvent]
 ) -> Iterator[tuple[SegmentName, int, int]]:
@@ -314,6 +348,9 @@ def _tile(
     at = own[0].t_ns
     name: SegmentName = "provision"
     for event in own:
+        if isinstance(event, Granted):
+            yield "wait", at, event.t_ns
+            at = event.t_ns
         if isinstance(event, Spawned) and event.rank == 0:
             yield name, at, event.t_ns
             at, name = event.t_ns, "environment"
@@ -349,12 +386,13 @@ def read_run(path: Path) -> RunRecord:
             f"{path} is not a run directory: it has no plan.json. Name a directory that "
             "timetrial run made; `timetrial list runs` shows them."
         )
+    launcher = LAUNCHER_LOG.read(run.launcher_events)
     return RunRecord(
         run=run,
         plan=decode_plan(run.plan.read_bytes(), str(run.plan)),
         done=unseal(run.done.read_bytes(), str(run.done)) if run.done.exists() else None,
-        launcher=LAUNCHER_LOG.read(run.launcher_events),
-        worker=WORKER_LOG.read(run.events(0)),
+        launcher=launcher,
+        worker=_on_one_clock(launcher, WORKER_LOG.read(run.events(0))),
         others={rank: WORKER_LOG.read(run.events(rank)) for rank in run.ranks() if rank > 0},
     )
 

@@ -116,7 +116,7 @@ def assemble(
         confusions=[seen for group in groups if (seen := confusion_of(group)) is not None],
         step_curves=[steps for group in groups if (steps := step_curve_of(group)) is not None],
         scalings=scalings,
-        exchanges=[times for group in measured if (times := exchange_curve(group)) is not None],
+        exchanges=[drawn for group in measured if (drawn := exchange_curve(group)) is not None],
     )
 
 

@@ -176,7 +176,12 @@ def _common_name(family: Family) -> str:
     """Return what is in the names of all but the one worker, without the number of workers."""
     names = [group.system.name.split(", ") for group in family.groups]
     several = names[1:] if family.base.system.workers == 1 else names
-    return ", ".join(part for part in several[0] if all(part in name for name in several))
+    count = workers_words(family.groups[-1].system.workers)
+    return ", ".join(
+        part
+        for part in names[-1]
+        if all(part in name for name in several) and not part.startswith(count)
+    )
 
 
 def _notes(family: Family) -> list[str]:

@@ -41,12 +41,20 @@ _SEGMENT_ORDER: Final = (
     "wait",
     "teardown",
 )
+_OF_A_STEP: Final = {  # what becomes of a step with several workers
+    "computing": ("g0", 0),
+    "exchange": ("g3", 1),
+    "waiting": ("g4", 2),
+    "rest": ("g6", 3),
+}
 _PATTERN_COUNT: Final = 4
 _LETTER: Final = 6.6  # width of a letter of the charts' text, in px, on the wide side
 
 
 def segment_class(name: str, names: Sequence[str]) -> tuple[str, int]:
     """Return colour class and pattern of a segment, the same in every chart of every report."""
+    if name in _OF_A_STEP:
+        return _OF_A_STEP[name]
     unknown = [other for other in names if other not in _SEGMENT_ORDER]
     place = (
         _SEGMENT_ORDER.index(name)

@@ -17,7 +17,6 @@ from timetrial.report.arrange import (
     name_systems,
     row_key,
     sections,
-    unique,
 )
 from timetrial.report.scaling_words import (
     Study,
@@ -25,7 +24,6 @@ from timetrial.report.scaling_words import (
     cell_of,
     columns_of,
     notes_of,
-    scaling_sentences,
     studies,
 )
 from timetrial.report.table_words import (
@@ -50,6 +48,7 @@ from timetrial.report.words import (
     sentence,
     status_text,
     target_label,
+    unique,
     value_text,
 )
 from timetrial.rows import ExchangeCurve, Findings, Row, RunLine, SegmentBar, Table
@@ -60,8 +59,7 @@ def render_markdown(findings: Findings) -> str:
     """Return the whole report; all text from outside is escaped."""
     systems = name_systems(findings)
     parts = [f"# {escaped(findings.title)}"]
-    said = [*answers(findings, systems), *scaling_sentences(findings.scalings)]
-    parts += [f"**{escaped(text)}**" for text in said]
+    parts += [f"**{escaped(text)}**" for text in answers(findings, systems)]
     if systems.shared:
         parts.append(f"On every measured system: {escaped(systems.shared)}.")
     found = sections(findings)

@@ -23,7 +23,6 @@ from timetrial.report.arrange import (
     facts_line,
     name_systems,
     sections,
-    unique,
 )
 from timetrial.report.charts import curve_chart, segment_chart, step_chart
 from timetrial.report.page_confusion import confusion_body
@@ -34,7 +33,7 @@ from timetrial.report.page_tables import SectionTables, linked, runs_table, text
 from timetrial.report.scaling_words import studies
 from timetrial.report.svg import NARROW, WIDE
 from timetrial.report.table_csv import render_csv
-from timetrial.report.words import method_sentences, sentence
+from timetrial.report.words import method_sentences, sentence, unique
 from timetrial.rows import Curve, Findings, MachineFacts, StepCurve
 
 _ICON: Final = (

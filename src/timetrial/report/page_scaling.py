@@ -16,7 +16,6 @@ from timetrial.report.scaling_words import (
     columns_of,
     notes_of,
     pictures_of,
-    scaling_sentences,
 )
 from timetrial.report.svg import NARROW, WIDE, swatch
 from timetrial.report.words import ABSENT
@@ -25,10 +24,8 @@ from timetrial.units import duration
 
 
 def study_body(study: Study, identity: str) -> str:
-    """Return answers, tables, charts and notes of one study; `identity` begins every id in it."""
-    answers = "".join(f"<li>{escape(words)}</li>" for words in scaling_sentences(study.scalings))
-    parts = [f'<ul class="notes">{answers}</ul>' if answers else ""]
-    parts += [
+    """Return tables, charts and notes of one study; `identity` begins every id in it."""
+    parts = [
         _table(one, label, f"{identity}-m{place}")
         for place, (one, label) in enumerate(zip(study.scalings, study.labels, strict=True), 1)
     ]
@@ -112,16 +109,14 @@ def _steps(study: Study, identity: str) -> str:
 
 
 def _parts_table(bars: Sequence[SegmentBar], labels: Sequence[str], identity: str) -> str:
-    names = list(dict.fromkeys(name for bar in bars for name in bar.seconds))
+    names = [name for name in PART_NAMES if any(name in bar.seconds for bar in bars)]
     rows = []
     for place, name in enumerate(names):
         chip = segment_swatch(name, names, f"{identity}-x{place}")
         cells = "".join(
             f'<td class="number">{_seconds(bar.seconds.get(name))}</td>' for bar in bars
         )
-        rows.append(
-            f'<tr><th scope="row">{chip}{text(PART_NAMES.get(name, name))}</th>{cells}</tr>'
-        )
+        rows.append(f'<tr><th scope="row">{chip}{PART_NAMES[name]}</th>{cells}</tr>')
     heading = head([("Part", False), *((text(label), True) for label in labels)])
     table = f"{heading}<tbody>{''.join(rows)}</tbody>"
     return scroll(f"{identity}-parts", "Mean seconds of a step", table)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from timetrial.report.arrange import Line, Section, SystemKey, Systems, row_key, unique
+from timetrial.report.arrange import Line, Section, SystemKey, Systems, row_key
 from timetrial.report.charts import segment_swatch, whisker
 from timetrial.report.words import (
     ABSENT,
@@ -23,6 +23,7 @@ from timetrial.report.words import (
     sentence,
     status_text,
     target_label,
+    unique,
     value_text,
 )
 from timetrial.rows import Row, RunLine, SegmentBar

@@ -119,7 +119,7 @@ class _Plot:
         ends = [(self._x(count), self._y(ideals[count])) for count in sorted(ideals)]
         path = "L".join(f"{px(x)} {px(y)}" for x, y in ends)
         x, y = ends[-1]
-        name = text_at(x - 10, y + 4, "ideal", anchor="end", kind="target-name")
+        name = text_at(x - 16, y + 2, "ideal", anchor="end", kind="target-name")
         return [f'<path class="target" fill="none" d="M{path}"/>', name]
 
     def band(self, points: Sequence[_Point], index: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +27,7 @@ def print_scalings(scalings: Sequence[Scaling], console: Console) -> None:
         console.print(Text(study.title, style="bold cyan"), highlight=False)
         for scaling, label in zip(study.scalings, study.labels, strict=True):
             _quietly(console, label)
-            console.print(_table(scaling))
+            console.print(_table(scaling, console.width))
         notes = dict.fromkeys(
             text for scaling in study.scalings for text in [*about(scaling), *notes_of(scaling)]
         )
@@ -39,21 +40,34 @@ def _quietly(console: Console, text: str) -> None:
     console.print(Text(text, style="dim"), highlight=False)
 
 
-def _table(scaling: Scaling) -> Table:
-    columns = columns_of(scaling)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    table.add_column("Workers", justify="right", max_width=7)
-    for column in columns:
-        table.add_column(Text(column.heading), justify="right", overflow="fold")
-    table.add_column("n", justify="right")
-    for line in scaling.lines:
-        cells = [_stacked(cell_of(scaling, line, column.name)) for column in columns]
-        table.add_row(Text(str(line.workers)), *cells, Text(str(line.n)))
+def _table(scaling: Scaling, width: int) -> Table:
+    """Return the table; a heading is broken between words, an interval into its two ends."""
+    columns = [("Workers", [[str(line.workers)] for line in scaling.lines])]
+    columns += [
+        (column.heading, [_stacked(cell_of(scaling, line, column.name)) for line in scaling.lines])
+        for column in columns_of(scaling)
+    ]
+    columns.append(("n", [[str(line.n)] for line in scaling.lines]))
+    widths = [
+        max(map(cell_len, [*heading.split(), *(part for cell in cells for part in cell)]))
+        for heading, cells in columns
+    ]
+    room = (width - sum(widths)) // len(widths) - 1  # beside the blank between two columns
+    gap = max(0, min(2, room))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False, pad_edge=False)
+    for (heading, _), space in zip(columns, widths, strict=True):
+        table.add_column(Text(heading), justify="right", width=space, overflow="fold")
+    for cells in zip(*(cells for _, cells in columns), strict=True):
+        texts = [
+            Text.assemble(first, ("".join(f"\n{part}" for part in rest), "dim"))
+            for first, *rest in cells
+        ]
+        table.add_row(*texts)
     return table
 
 
-def _stacked(cell: CellWords) -> Text:
-    """Return the value, below it the two ends of its interval in a line each."""
+def _stacked(cell: CellWords) -> list[str]:
+    """Return the value, then the two ends of its interval."""
     low, joint, high = cell.interval.partition(" to ")
     below = [f"{low} to", high] if joint else [cell.interval] if cell.interval else []
-    return Text.assemble(cell.value, ("\n" + "\n".join(below) if below else "", "dim"))
+    return [cell.value, *below]

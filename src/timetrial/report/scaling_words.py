@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from timetrial.report.arrange import unique
 from timetrial.report.table_words import CellWords
 from timetrial.report.words import (
     ABSENT,
@@ -16,6 +15,7 @@ from timetrial.report.words import (
     plain,
     sentence,
     target_label,
+    unique,
     value_text,
 )
 from timetrial.rows import Row, Scaling, ScalingLine
@@ -59,6 +59,15 @@ class Study(NamedTuple):
         counts = sorted({line.workers for one in self.scalings for line in one.lines})
         words = [str(count) for count in counts]
         return f"{plain(self.task)} with {', '.join(words[:-1])} and {words[-1]} workers"
+
+
+_OF_WORKERS: Final = ("break_even_workers", "cheapest_workers", "least_bandwidth")
+
+
+def follows_from_workers(row: Row) -> bool:
+    """Return whether a row stands in the table or the answers of a scaling."""
+    ratio = row.measure.startswith("speed_up") or "_efficiency" in row.measure
+    return ratio or row.measure in (*_OF_WORKERS, "communication_share")
 
 
 def studies(scalings: Sequence[Scaling]) -> list[Study]:
@@ -129,7 +138,7 @@ def about(scaling: Scaling) -> list[str]:
             (plain(r.clock) for ln in scaling.lines if (r := ln.cells.get("time_to_target"))
              and r.clock), "",
         )  # fmt: skip
-        said.append(f"To target: {target_label(scaling.target)}, {clock} clock.")
+        said.append(f"To target: time to {target_label(scaling.target)}, {clock} clock.")
     if "communication_share" in names:
         said.append("Communication: its share of the steps that were split, waiting included.")
     if "cost_per_run" in names:
@@ -138,16 +147,23 @@ def about(scaling: Scaling) -> list[str]:
 
 
 def notes_of(scaling: Scaling) -> list[str]:
-    """Return the notes of the whole, then those of its ratios and costs, once each."""
-    names = ("speed_up", "speed_up_to_target", "cost_per_run", "communication_share")
+    """Return the notes of the whole, then those of its ratios and costs, once each.
+
+    What is said of the runs themselves stands with their systems.
+    """
+    of_runs = _notes_in(scaling, "examples_per_s") + _notes_in(scaling, "time_to_target")
     own = [
         note
-        for line in scaling.lines
-        for name in names
-        if (row := line.cells.get(name))
-        for note in row.notes
+        for name in ("speed_up", "speed_up_to_target", "cost_per_run", "communication_share")
+        for note in _notes_in(scaling, name)
+        if not any(note == said or note.endswith(f": {said}") for said in of_runs)
     ]
     return unique(plain(note) for note in [*scaling.notes, *own])
+
+
+def _notes_in(scaling: Scaling, name: str) -> list[str]:
+    rows = (line.cells.get(name) for line in scaling.lines)
+    return [note for row in rows if row is not None for note in row.notes]
 
 
 # --- charts ---------------------------------------------------------------------------------------
@@ -210,9 +226,10 @@ def _workers(count: str) -> str:
 
 
 def _runs(row: Row) -> str:
-    """Return "n = 3 and 3" from the facts of a row."""
-    counts = [pair.split(": ")[1] for pair in row.facts.get("counts", "").split(", ") if pair]
-    return f"n = {' and '.join([', '.join(counts[:-1]), counts[-1]] if counts[1:] else counts)}"
+    """Return what a count follows from: "verdicts of 95 % intervals; n = 3 and 3"."""
+    counts = [pair.rpartition(": ")[2] for pair in row.facts.get("counts", "").split(", ")]
+    runs = " and ".join([", ".join(counts[:-1]), counts[-1]] if counts[1:] else counts)
+    return f"verdicts of 95 % intervals; n = {runs}"
 
 
 def _break_even(row: Row, subject: str) -> str:
@@ -246,18 +263,17 @@ def _bandwidth(row: Row, subject: str) -> str:
     fewer, more, verdict = (facts.get(name, "") for name in ("fewer", "more", "verdict"))
     if verdict == "untold" or not (fewer.isdecimal() and more.isdecimal()):
         return ""
-    who = (
-        f"the {_ordinal(int(more))} worker stops paying"
-        if int(more) == int(fewer) + 1
-        else f"{more} workers stop paying beside {fewer}"
-    )
+    one = int(more) == int(fewer) + 1
+    who = f"{more} workers stop paying beside {fewer}"
+    if one:
+        who = f"the {_ordinal(int(more))} worker stops paying"
     runs = f"n = {facts.get('n', '')}"
     if verdict == "always":
         return f"{subject}: at no bandwidth {who} ({runs})."
     if verdict == "never":
         return (
-            f"{subject}: on the fastest network {who}: computing alone is no faster with it "
-            f"({runs})."
+            f"{subject}: on the fastest network {who}: computing alone is no faster with "
+            f"{'it' if one else 'them'} ({runs})."
         )
     size = optional(_number(facts.get("parameters_bytes")), "byte")
     saved = optional(_number(facts.get("saved_s_per_step")), "s")
@@ -268,8 +284,9 @@ def _bandwidth(row: Row, subject: str) -> str:
     ran = _number(facts.get("ran_at_bit_per_s"))
     here = f" Here the exchange ran at {optional(ran, 'bit/s')}." if ran is not None else ""
     return (
-        f"{subject}: below {value_text(row)} {who} ({ends}, {latency}; {runs}): it saves {saved} "
-        f"of computing a step for gradients of {size}.{here}"
+        f"{subject}: below {value_text(row)} {who} ({ends}, {latency}; {runs}): "
+        f"{'it saves' if one else 'they save'} {saved} of computing a step for gradients of "
+        f"{size}.{here}"
     )
 
 

@@ -26,7 +26,7 @@ from timetrial.report.arrange import (
     sections,
 )
 from timetrial.report.scaling_terminal import print_scalings
-from timetrial.report.scaling_words import scaling_sentences
+from timetrial.report.scaling_words import follows_from_workers
 from timetrial.report.table_terminal import print_tables
 from timetrial.report.words import (
     ABSENT,
@@ -51,11 +51,14 @@ def render_terminal(findings: Findings, console: Console) -> None:
     if tables:  # they show what was published
         ours = [row for row in findings.rows if row.origin != "published"]
         findings = msgspec.structs.replace(findings, rows=ours)
+    if findings.scalings:  # they show what follows from the number of workers
+        ours = [row for row in findings.rows if not follows_from_workers(row)]
+        findings = msgspec.structs.replace(findings, rows=ours)
     systems = name_systems(findings)
     for section in sections(findings):
         _print_section(section, systems, console)
     print_scalings(findings.scalings, console)
-    for text in [*answers(findings, systems), *scaling_sentences(findings.scalings)]:
+    for text in answers(findings, systems):
         console.print(Text(text, style="bold"), highlight=False)
     if systems.shared:
         _print_quietly(console, f"On every measured system: {systems.shared}.")

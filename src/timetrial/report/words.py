@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from timetrial.rows import Row, RunLine, Verdict
@@ -98,6 +98,11 @@ def plain(text: str) -> str:
         for character in text
     )
     return " ".join(kept.split())
+
+
+def unique(items: Iterable[str]) -> list[str]:
+    """Return the items once each, in order of appearance."""
+    return list(dict.fromkeys(items))
 
 
 def sentence(text: str) -> str:

@@ -6,6 +6,7 @@ rules     the records that decide a task
 exchange  the record that decides a measurement between workers
 shapes    the layers in their places: shapes, parameter counts
 scaling   what several workers make of the rules
+network   the emulated network between them
 contract  what an implementation is handed, and what it must offer
 """
 
