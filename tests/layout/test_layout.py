@@ -21,7 +21,7 @@ ORDER = (
     ("spec", "what a task is: read without any framework"),
     ("plan rundir", "a run resolved; the files of a run"),
     ("engine", "the timed loop knows no task; tasks use its seeds and checkpoint packing"),
-    ("datasets frameworks tasks", "what the engine is given"),
+    ("datasets frameworks algorithms tasks", "what the engine is given"),
     ("meter", "reads counters; runs beside the worker"),
     ("scripted", "the open division: a command in the worker's place, its claims judged"),
     ("worker", "joins engine and task in a process of its own"),
@@ -193,7 +193,7 @@ def test_module_level_code_only_defines(path: Path) -> None:
 
 def test_importing_every_module_prints_nothing_and_reads_no_environment(tmp_path: Path) -> None:
     """All but those that need a framework, whose import is the point."""
-    skipped = ("with_", "frameworks/", "__main__", "worker", "testing/")
+    skipped = ("with_", "frameworks/", "algorithms/", "__main__", "worker", "testing/")
     names = [
         "timetrial." + ".".join(path.relative_to(SOURCE).with_suffix("").parts)
         for path in MODULES
