@@ -63,7 +63,7 @@ def engine_s(steps: int, store: Path) -> tuple[float, Path]:
 
 def bare_s(plan: Path) -> float:
     """Return the seconds of the bare loop with the same plan and the same environment."""
-    from timetrial.launch.local import worker_environment
+    from timetrial.launch.child import WorkerPlace, worker_environment
     from timetrial.plan import decode_plan
 
     done = subprocess.run(
@@ -71,7 +71,7 @@ def bare_s(plan: Path) -> float:
         check=True,
         capture_output=True,
         text=True,
-        env=worker_environment(decode_plan(plan.read_bytes(), str(plan))),
+        env=worker_environment(decode_plan(plan.read_bytes(), str(plan)), WorkerPlace()),
     )
     return float(done.stdout)
 

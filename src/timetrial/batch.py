@@ -21,14 +21,14 @@ from timetrial.datasets.prepare import prepare
 from timetrial.engine.events import WorkerEvent
 from timetrial.errors import DataError, FormatError, UnknownNameError, UsageError
 from timetrial.gridfile import read_grid
+from timetrial.launch import ON_THIS_MACHINE, Launcher
 from timetrial.launch import REGISTRY as LAUNCHERS
-from timetrial.launch import Launcher
 from timetrial.launch.supervise import Result, supervise
 from timetrial.machine import MachineRecord
 from timetrial.plan import Plan, Request
 from timetrial.rundir import RunDir, create_run_dir, pretty_json, write_atomically
 from timetrial.scripted import command
-from timetrial.spec import Task
+from timetrial.spec import Task, for_workers
 from timetrial.stats import clocks, intervals, measures, sequential
 from timetrial.store import RunRecord
 
@@ -154,17 +154,20 @@ class Batch:
         task = found.task
         plan.check_request(task, request)
         task = plan.variant_of(task, dataset=request.dataset, eval_split=request.eval_split)
+        task = for_workers(task, request.workers)
         if request.script:
             framework, implementation = command.check_request(request), ""
         else:
             references.refuse_retired(request.framework)
             framework = plan.choose_framework(task, request.framework)
-            frameworks.require(framework)
+            frameworks.require(framework, workers=request.workers)
             implementation = task.implementations[framework]
         if request.launcher not in LAUNCHERS.names():
             LAUNCHERS.get(request.launcher)
         task, rhythm = plan.apply_settings(task, request)
-        cpus, cores = plan.restrict_cpus(request.cores)
+        cpus, cores = plan.restrict_workers(request.workers, request.cores)
+        if request.launcher not in ON_THIS_MACHINE:
+            cpus = None
         try:
             located = self._locate(found.info or find_dataset(task.dataset.name))
         except DataError as error:
@@ -188,7 +191,7 @@ class Batch:
             memory_bytes=request.memory_bytes,
             workers=request.workers,
             launcher=request.launcher,
-            network=None,
+            network=request.network,
             seed=seed,
             target=plan.choose_target(task, request),
             steps_max=plan.light_steps(task, request),
@@ -204,6 +207,9 @@ class Batch:
             provider=request.provider,
             region=request.region,
             image=request.image,
+            algorithm=plan.algorithm_of(request),
+            partition=request.partition or plan.SHUFFLED,
+            cluster=request.cluster,
         )
         return command.complete(draft, request, Path.cwd()) if request.script else draft
 

@@ -10,6 +10,7 @@ TimetrialError
 │   ├── RunLockedError    another process works on this run directory
 │   └── DiskError         the disk is full or refuses to be written
 ├── LaunchError           a worker could not be started, or its limits could not be set
+├── PeerLostError         another worker of the run is gone, frozen or cut off
 ├── ParityError           one side of a proof of equality could not be run
 └── AuditError            a result is impossible, incomplete or was changed
 
@@ -78,6 +79,10 @@ class DiskError(StoreError):
 
 class LaunchError(TimetrialError):
     """A worker could not be started, or a limit asked for cannot be enforced here."""
+
+
+class PeerLostError(TimetrialError):
+    """Another worker of the run is gone, frozen or cut off; the run can be resumed."""
 
 
 class ParityError(TimetrialError):

@@ -14,9 +14,20 @@ import msgspec
 
 from timetrial._registry import Registry
 from timetrial.errors import FormatError, UnknownNameError, UsageError
-from timetrial.spec import MALFORMED, Division, Precision, Record, SplitName, Target, Task
+from timetrial.spec import (
+    MALFORMED,
+    Division,
+    Precision,
+    Record,
+    SplitName,
+    Target,
+    Task,
+    for_workers,
+)
 
 FORMAT: Final = 1  # of a run directory; 1: first
+CLOSED_ALGORITHMS: Final = ("allreduce", "ddp")  # synchronous SGD: explicit, the framework's own
+SHUFFLED: Final = "shuffled"  # every worker a part of each mini-batch of one common order
 _DEVICE: Final = re.compile(r"cpu|mps|(cuda|rocm|tpu)(:\d+)?")
 
 TASKS: Final = Registry(
@@ -95,10 +106,9 @@ class Plan(Record, frozen=True, kw_only=True):
     provider: str | None = None  # this and the next two: declared, else the machine record tells
     region: str | None = None
     image: str | None = None
-    algorithm: str = "allreduce"  # how several workers learn together
-    partition: str = "shuffled"  # which examples each of them sees
+    algorithm: str = CLOSED_ALGORITHMS[0]  # how several workers learn together
+    partition: str = SHUFFLED  # which examples each of them sees
     cluster: str | None = None  # where the launcher runs: hosts file, address or partition
-    cores_here: int | None = None  # CPUs that the workers share, where they run on this machine
 
 
 class Request(Record, frozen=True, kw_only=True):
@@ -174,6 +184,34 @@ def restrict_cpus(cores: int | None) -> tuple[tuple[int, ...] | None, int]:
     if not 1 <= cores <= len(cpus):
         raise UsageError(f"--cores {cores} is not possible here. Allowed: 1 to {len(cpus)}.")
     return cpus[:cores], cores
+
+
+def cpus_of(plan: Plan, local_rank: int) -> tuple[int, ...]:
+    """Return the logical CPUs of one worker: `cores` of the run's, dealt out in turn.
+
+    Workers share CPUs where there are more of them than CPUs.
+    """
+    assert plan.cpus is not None
+    first = local_rank * plan.cores
+    count = min(plan.cores, len(plan.cpus))
+    return tuple(plan.cpus[(first + i) % len(plan.cpus)] for i in range(count))
+
+
+def restrict_workers(workers: int, cores: int | None) -> tuple[tuple[int, ...] | None, int]:
+    """Return the CPUs of a run and the cores of each of its workers.
+
+    Without `cores` the workers share what is allowed here, at least one core each.
+
+    Raises:
+        UsageError: More cores for a worker than there are, or a system that cannot restrict them.
+    """
+    allowed, here = restrict_cpus(None)
+    if workers == 1:
+        return restrict_cpus(cores)
+    if cores is not None:
+        restrict_cpus(cores)  # as many as one worker may have
+    each = cores if cores is not None else max(1, here // workers)
+    return (None if allowed is None else allowed[: workers * each]), each
 
 
 def grid(choices: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
@@ -356,8 +394,7 @@ def check_request(task: Task, request: Request) -> None:
             f"--eval-split {request.eval_split} is not possible for task {task.name}. "
             f"Allowed: {', '.join([task.eval_split, *task.eval_splits])}."
         )
-    if request.workers != 1:
-        raise UsageError(f"--workers {request.workers} is not possible yet. Allowed: 1.")
+    _check_workers(task, request)
     budget = request.budget_s
     if budget is not None and not (math.isfinite(budget) and budget > 0):
         raise UsageError(f"--budget {budget:g}s is not possible. Allowed: above 0 s.")
@@ -379,6 +416,49 @@ def check_request(task: Task, request: Request) -> None:
             f"--device {request.device} is not possible. "
             "Allowed: cpu, cuda, cuda:N, rocm, rocm:N, mps, tpu, tpu:N."
         )
+
+
+def _check_workers(task: Task, request: Request) -> None:
+    """Refuse what several workers cannot do together.
+
+    Raises:
+        UsageError: With the value seen and what is allowed.
+    """
+    for_workers(task, request.workers)
+    if request.network is not None and request.launcher != "shaped":
+        raise UsageError(
+            f"--network {request.network} is not possible with launcher {request.launcher}. "
+            "Add --launcher shaped: it gives each worker a network namespace of its own."
+        )
+    if request.workers == 1:
+        for option, value in (("algorithm", request.algorithm), ("partition", request.partition)):
+            if value is not None:
+                raise UsageError(
+                    f"--{option} {value} says how several workers learn; here is one. Add "
+                    "--workers 2, or leave it out."
+                )
+        return
+    if request.script:
+        raise UsageError(
+            f"--workers {request.workers} is not possible for a script: it starts its own "
+            "processes. Leave --workers out."
+        )
+    together = algorithm_of(request), request.partition or SHUFFLED
+    if request.division == "closed" and not _is_closed(*together):
+        raise UsageError(
+            f"--algorithm {together[0]} with --partition {together[1]} is no synchronous SGD over "
+            f"all data, as the closed division of {task.name} has it. Add --division open, or use "
+            f"{' or '.join(CLOSED_ALGORITHMS)} with {SHUFFLED}."
+        )
+
+
+def _is_closed(algorithm: str, partition: str) -> bool:
+    return algorithm in CLOSED_ALGORITHMS and partition == SHUFFLED
+
+
+def algorithm_of(request: Request) -> str:
+    """Return how the workers are to learn together."""
+    return request.algorithm or CLOSED_ALGORITHMS[0]
 
 
 def decode_plan(content: bytes, where: str) -> Plan:

@@ -29,6 +29,7 @@ from timetrial.engine.events import (
     Stopped,
     WorkerEvent,
 )
+from timetrial.engine.team import EXIT_LOST
 from timetrial.errors import FormatError, StoreError
 from timetrial.machine import MachineRecord
 from timetrial.meter import records as meters
@@ -91,18 +92,17 @@ class RunRecord:
 
     @property
     def status(self) -> Status | None:
-        """The status of a finished run; "killed" for one that a signal ended; else None."""
+        """The status of a finished run; "killed" for one that lost a worker; else None."""
         if self.done is not None:
             return self.done.status  # type: ignore[return-value]
         begun = [event.attempt for event in self.launcher if isinstance(event, Allocated)]
-        left = self.last_exit
-        if left is not None and left.attempt == begun[-1] and left.code < 0:
-            return "killed"
-        return None
+        exits = [event for event in self.launcher if isinstance(event, Exited)]
+        codes = [event.code for event in exits if event.attempt == begun[-1]]
+        return "killed" if any(code < 0 or code == EXIT_LOST for code in codes) else None
 
     @property
     def detail(self) -> str:
-        """The worker's last word on why it ended."""
+        """The last word of the worker that says why the run ended."""
         stopped = [event for event in self.worker if isinstance(event, Stopped)]
         return stopped[-1].detail if stopped else ""
 
@@ -150,8 +150,8 @@ class RunRecord:
 
     @property
     def last_exit(self) -> Exited | None:
-        """How the last attempt's worker ended."""
-        exits = [event for event in self.launcher if isinstance(event, Exited)]
+        """How worker 0 of the last attempt ended."""
+        exits = [e for e in self.launcher if isinstance(e, Exited) and e.rank == 0]
         return exits[-1] if exits else None
 
     @functools.cached_property

@@ -1,10 +1,12 @@
 """One worker of one run: python -m timetrial.worker RUN_DIR.
 
 Reads plan.json and nothing else, trains in the one timed loop, and writes its log. It is told its
-rank by the environment (RANK), the attempt by its arguments.
+place among the workers by the environment (RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT),
+the attempt by its arguments.
 
 Exit code 0: ended by itself (see `stopped` in the log), 75: asked to stop, to be resumed,
-70: an exception (its trace is in stdout.<rank>.log), 74: the disk refused.
+70: an exception (its trace is in stdout.<rank>.log), 74: the disk refused, 76: another worker was
+lost, to be resumed.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ FIRST_LINE_NS = time.monotonic_ns()  # before the imports below: they are the wo
 # ruff: noqa: E402
 import argparse
 import contextlib
+import ctypes
 import os
 import signal
+import socket
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, cast, final
 
 from timetrial import plan as plans
 from timetrial._registry import load_object
@@ -40,16 +45,20 @@ from timetrial.engine.events import (
     Stopped,
     WorkerEvent,
 )
-from timetrial.errors import DiskError, TimetrialError
-from timetrial.frameworks import REGISTRY, Framework
-from timetrial.plan import Plan
+from timetrial.engine.team import EXIT_LOST, Seat, Team
+from timetrial.errors import DiskError, PeerLostError, TimetrialError, UsageError
+from timetrial.frameworks import REGISTRY, Connects, Framework, Place
+from timetrial.plan import Plan, cpus_of
 from timetrial.rundir import LogWriter, RunDir
 from timetrial.spec import Build, Compilable, Implementation, Workload
 
 PARENT_VARIABLE: Final = "TIMETRIAL_PARENT"  # process id of a launcher on the same machine
+DIES_VARIABLE: Final = "TIMETRIAL_DIES_WITH_PARENT"  # set by an agent on another machine
+NOTICE_S: Final = 2.0  # how long after an exception it may turn out that a worker is lost
 EXIT_ERROR: Final = 70
 EXIT_DISK: Final = 74
 EXIT_ASKED: Final = 75
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 class StopRequest:
@@ -81,159 +90,285 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--attempt", type=int, default=0)
     options = parser.parse_args(arguments)
+    if os.environ.get(DIES_VARIABLE):
+        _die_with_parent()
     stop = StopRequest()
     stop.listen()
-    rank = int(os.environ.get("RANK", "0"))
+    seat = Seat.of(os.environ)
     run = RunDir(options.run_dir)
     plan = plans.decode_plan(run.plan.read_bytes(), str(run.plan))
     if plan.cpus is not None:
-        os.sched_setaffinity(0, plan.cpus)
+        os.sched_setaffinity(0, cpus_of(plan, int(os.environ.get("LOCAL_RANK", "0"))))
     try:
-        past = WORKER_LOG.read(run.events(rank))
-        with LogWriter(run.events(rank)) as log:
-            return _run(run, plan, log, past=past, attempt=options.attempt, rank=rank, stop=stop)
+        past = WORKER_LOG.read(run.events(seat.rank))
+        team = Team(seat, run=plan.run, attempt=options.attempt)
+        with LogWriter(run.events(seat.rank)) as log:
+            worker = Worker(run, plan, log, team, stop)
+            return worker.work(past, options.attempt)
     except DiskError as error:
         _say(f"timetrial: {error}")
         return EXIT_DISK
 
 
-def _run(
-    run: RunDir,
-    plan: Plan,
-    log: LogWriter,
-    *,
-    past: list[WorkerEvent],
-    attempt: int,
-    rank: int,
-    stop: StopRequest,
-) -> int:
-    saved = checkpoint.latest(run, past)
-    step = saved.step if saved else 0
-    log.write(
-        Started(
-            t_ns=FIRST_LINE_NS,
-            utc_ns=time.time_ns() - (time.monotonic_ns() - FIRST_LINE_NS),
-            attempt=attempt,
-            rank=rank,
-            pid=os.getpid(),
-            step=step,
-            checkpoint=saved.file if saved else None,
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when its parent is gone, even where it is frozen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@final
+class Worker:
+    """One worker of one run: its log, its team, its last word."""
+
+    def __init__(
+        self, run: RunDir, plan: Plan, log: LogWriter, team: Team, stop: StopRequest
+    ) -> None:
+        """Keep what `main` made."""
+        self._run = run
+        self._plan = plan
+        self._log = log
+        self._team = team
+        self._stop = stop
+        self._ending = threading.Lock()  # of the last word: there is one
+        self._begun_at = 0
+
+    def work(self, past: list[WorkerEvent], attempt: int) -> int:
+        """Train, write the last word, return the exit code."""
+        self._team.when_lost(self._lost_unnoticed)
+        try:
+            saved = self._meet(past, attempt)
+            clock = SegmentClock(self._log, start_ns=FIRST_LINE_NS, first="imports")
+            outcome = self._train(clock, past, saved)
+        except DiskError:
+            self._team.leave("its disk refuses to be written")
+            raise
+        except PeerLostError as error:
+            return self._lost(str(error))
+        except MemoryError:
+            _say(traceback.format_exc())
+            return self._fail("out_of_memory", "the system refused more memory", 0)
+        except Exception as error:  # noqa: BLE001 - a failed run is data: its trace is kept
+            _say(traceback.format_exc())
+            lost = self._team.lost_within(NOTICE_S)  # the framework may see first that one is lost
+            if lost is not None:
+                return self._lost(lost)
+            if "DefaultCPUAllocator" in str(error) or "out of memory" in str(error):
+                return self._fail("out_of_memory", str(error).splitlines()[0], 0)
+            kind = "" if isinstance(error, TimetrialError) else f"{type(error).__name__}: "
+            return self._fail("error", f"{kind}{error}", EXIT_ERROR)
+        self._team.leave()
+        code = EXIT_ASKED if outcome.status is None else 0
+        if outcome.status in (
+            "error",
+            "killed",
+        ):  # of a script: the launcher knows if it was memory
+            code = EXIT_ERROR
+        return self._end(outcome.step, outcome.status, outcome.detail, code)
+
+    # --- the last word ---------------------------------------------------------------------------
+
+    def _fail(self, status: Status, detail: str, code: int) -> int:
+        self._team.leave(detail)
+        return self._end(self._last_step(), status, detail, code)
+
+    def _lost(self, reason: str) -> int:
+        self._team.leave(reason)
+        return self._end(self._last_step(), None, reason, EXIT_LOST)
+
+    def _lost_unnoticed(self, reason: str) -> None:
+        """End the process from the team's thread: the main thread waits for a worker that is lost.
+
+        Where the main thread has its last word at this very moment, it is left to end by itself.
+        """
+        if self._ending.acquire(blocking=False):
+            with contextlib.suppress(DiskError):
+                self._write_end(self._last_step(), None, reason)
+            os._exit(EXIT_LOST)
+
+    def _end(self, step: int, status: Status | None, detail: str, code: int) -> int:
+        self._ending.acquire()  # never given back: if the other thread has it, it ends the process
+        self._write_end(step, status, detail)
+        return code
+
+    def _write_end(self, step: int, status: Status | None, detail: str) -> None:
+        event = Stopped(t_ns=time.monotonic_ns(), step=step, status=status, detail=detail)
+        self._log.write(event, sync=True)
+
+    def _last_step(self) -> int:
+        """Return the step of this attempt's last event, or that from which it began."""
+        step = self._begun_at
+        for event in WORKER_LOG.read(self._run.events(self._team.rank)):
+            begun = isinstance(event, Started)
+            step = self._begun_at if begun else getattr(event, "step", step)
+        return step
+
+    # --- the work --------------------------------------------------------------------------------
+
+    def _meet(self, past: list[WorkerEvent], attempt: int) -> Checkpointed | None:
+        """Find the other workers; return the newest checkpoint that all have, None: none."""
+        rank = self._team.rank
+        states = checkpoint.usable(self._run, past, rank=rank)
+        lost: PeerLostError | None = None
+        step = max(states, default=0)
+        try:
+            self._team.join()
+            held = self._team.gather(sorted(states))
+            common = set.intersection(*map(set, held)) if held is not None else set()
+            step = self._team.agree(max(common, default=0))
+        except PeerLostError as error:
+            lost = error
+        saved = states.get(step)
+        self._begun_at = step if saved else 0
+        self._log.write(
+            Started(
+                t_ns=FIRST_LINE_NS,
+                utc_ns=time.time_ns() - (time.monotonic_ns() - FIRST_LINE_NS),
+                attempt=attempt,
+                rank=rank,
+                pid=os.getpid(),
+                step=self._begun_at,
+                checkpoint=saved.file if saved else None,
+            )
         )
-    )
-    clock = SegmentClock(log, start_ns=FIRST_LINE_NS, first="imports")
-    try:
-        if plan.script:
+        if lost is not None:
+            raise lost
+        return saved
+
+    def _stop_asked(self) -> bool:
+        if self._stop.asked:
+            self._team.ask_to_stop()
+        return self._stop.asked or self._team.stop_asked
+
+    def _train(
+        self, clock: SegmentClock, past: list[WorkerEvent], saved: Checkpointed | None
+    ) -> loop.Outcome:
+        if self._plan.script:
             from timetrial.scripted import session  # no closed run waits for its import
 
-            outcome = session.run(
-                run,
-                plan,
-                log,
+            return session.run(
+                self._run,
+                self._plan,
+                self._log,
                 clock,
                 spent_ns=_busy_ns(past),
-                stop_asked=lambda: stop.asked,
+                stop_asked=self._stop_asked,
             )
-        else:
-            outcome = _train(run, plan, log, clock, past=past, saved=saved, stop=stop)
-    except DiskError:
-        raise
-    except MemoryError:
-        _say(traceback.format_exc())
-        step = _last_step(run.events(rank), step)
-        return _end(log, step, "out_of_memory", "the system refused more memory", 0)
-    except Exception as error:  # noqa: BLE001 - a failed run is data: its trace is kept
-        _say(traceback.format_exc())
-        step = _last_step(run.events(rank), step)
-        if "DefaultCPUAllocator" in str(error) or "out of memory" in str(error):
-            return _end(log, step, "out_of_memory", str(error).splitlines()[0], 0)
-        kind = "" if isinstance(error, TimetrialError) else f"{type(error).__name__}: "
-        return _end(log, step, "error", f"{kind}{error}", EXIT_ERROR)
-    code = EXIT_ASKED if outcome.status is None else 0
-    if outcome.status in ("error", "killed"):  # of a script: the launcher knows if it was memory
-        code = EXIT_ERROR
-    return _end(log, outcome.step, outcome.status, outcome.detail, code)
+        framework = cast(type[Framework], REGISTRY.get(self._plan.framework))()
+        with contextlib.ExitStack() as connections:
+            settings = self._connect(framework, connections)
+            return self._learn(framework, settings, clock, past, saved)
+
+    def _connect(
+        self, framework: Framework, connections: contextlib.ExitStack
+    ) -> Mapping[str, str]:
+        """Have the framework find the other workers; return what it set for that."""
+        if self._team.size == 1:
+            return {}
+        if not isinstance(framework, Connects):
+            raise UsageError(
+                f"{self._team.size} workers cannot learn together in {self._plan.framework}. "
+                "Allowed: 1 worker, or another framework."
+            )
+        address = os.environ.get("MASTER_ADDR", "127.0.0.1")
+        port = self._team.agree(_free_port() if self._team.rank == 0 else None)
+        place = Place(self._team.rank, self._team.size, address, port, _device_of(self._plan))
+        settings = framework.connect(place)
+        connections.callback(framework.disconnect)
+        return settings
+
+    def _learn(
+        self,
+        framework: Framework,
+        settings: Mapping[str, str],
+        clock: SegmentClock,
+        past: list[WorkerEvent],
+        saved: Checkpointed | None,
+    ) -> loop.Outcome:
+        run, plan, log, team = self._run, self._plan, self._log, self._team
+        step = saved.step if saved else 0
+        device = _device_of(plan)
+        setup = framework.setup(device=device, threads=plan.cores, precision=plan.precision)
+        build = cast(Build, load_object(plan.implementation))
+        log.write(
+            Environment(
+                t_ns=time.monotonic_ns(),
+                versions=setup.versions,
+                threads=setup.threads,
+                settings={**setup.settings, **settings},
+                device_name=setup.device_name,
+            )
+        )
+
+        data_ns = clock.enter("data", step=step)
+        splits = load_splits(plan.task.dataset, plan.data_files)
+
+        clock.enter("build", step=step)
+        laps = Laps(framework.synchronise)
+        implementation: Implementation = build(_workload(plan, team.rank), splits, laps)
+        framework.synchronise()
+
+        if isinstance(implementation, Compilable):
+            clock.enter("compile", step=step)
+            implementation.compile()
+            framework.synchronise()
+
+        clock.enter("checkpoint", step=step)
+        checkpoint.tidy(run, step, rank=team.rank)
+        if saved is not None:
+            implementation.restore((run.checkpoints / saved.file).read_bytes())
+
+        spent_ns = _busy_ns(past)
+
+        def budget_left_s() -> float:
+            if plan.budget_s is None:
+                return float("inf")
+            return plan.budget_s - (time.monotonic_ns() - data_ns + spent_ns) / 1e9
+
+        session = loop.Session(
+            plan=plan,
+            run=run,
+            splits=splits,
+            log=log,
+            clock=clock,
+            laps=laps,
+            stop_asked=self._stop_asked,
+            budget_left_s=budget_left_s,
+            team=team,
+        )
+        reached = team.agree(_reached(plan, past, step))
+        return loop.train(implementation, session, step=step, reached=reached)
 
 
-def _end(log: LogWriter, step: int, status: Status | None, detail: str, code: int) -> int:
-    log.write(Stopped(t_ns=time.monotonic_ns(), step=step, status=status, detail=detail), sync=True)
-    return code
+def _workload(plan: Plan, rank: int) -> Workload:
+    return Workload(
+        task=plan.task,
+        seed=plan.seed,
+        device=_device_of(plan),
+        precision=plan.precision,
+        rank=rank,
+        workers=plan.workers,
+        algorithm=plan.algorithm,
+        partition=plan.partition,
+    )
+
+
+def _device_of(plan: Plan) -> str:
+    """Return the device of this worker: accelerators are dealt out on each machine."""
+    alone = plan.workers == 1 or ":" in plan.device or plan.device in ("cpu", "mps")
+    return plan.device if alone else f"{plan.device}:{os.environ.get('LOCAL_RANK', '0')}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _say(text: str) -> None:
     """Print to stdout.<rank>.log; on a full disk the exit code must do."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-
-
-def _last_step(log: Path, begun_at: int) -> int:
-    """Return the step of this attempt's last event, `begun_at` or later."""
-    step = begun_at
-    for event in WORKER_LOG.read(log):
-        step = begun_at if isinstance(event, Started) else getattr(event, "step", step)
-    return step
-
-
-def _train(
-    run: RunDir,
-    plan: Plan,
-    log: LogWriter,
-    clock: SegmentClock,
-    *,
-    past: Sequence[WorkerEvent],
-    saved: Checkpointed | None,
-    stop: StopRequest,
-) -> loop.Outcome:
-    step = saved.step if saved else 0
-    framework = cast(type[Framework], REGISTRY.get(plan.framework))()
-    setup = framework.setup(device=plan.device, threads=plan.cores, precision=plan.precision)
-    build = cast(Build, load_object(plan.implementation))
-    log.write(
-        Environment(
-            t_ns=time.monotonic_ns(),
-            versions=setup.versions,
-            threads=setup.threads,
-            settings=setup.settings,
-            device_name=setup.device_name,
-        )
-    )
-
-    data_ns = clock.enter("data", step=step)
-    splits = load_splits(plan.task.dataset, plan.data_files)
-
-    clock.enter("build", step=step)
-    laps = Laps(framework.synchronise)
-    work = Workload(task=plan.task, seed=plan.seed, device=plan.device, precision=plan.precision)
-    implementation: Implementation = build(work, splits, laps)
-    framework.synchronise()
-
-    if isinstance(implementation, Compilable):
-        clock.enter("compile", step=step)
-        implementation.compile()
-        framework.synchronise()
-
-    clock.enter("checkpoint", step=step)
-    checkpoint.tidy(run, step)
-    if saved is not None:
-        implementation.restore((run.checkpoints / saved.file).read_bytes())
-
-    spent_ns = _busy_ns(past)
-
-    def budget_left_s() -> float:
-        if plan.budget_s is None:
-            return float("inf")
-        return plan.budget_s - (time.monotonic_ns() - data_ns + spent_ns) / 1e9
-
-    session = loop.Session(
-        plan=plan,
-        run=run,
-        splits=splits,
-        log=log,
-        clock=clock,
-        laps=laps,
-        stop_asked=lambda: stop.asked,
-        budget_left_s=budget_left_s,
-    )
-    return loop.train(implementation, session, step=step, reached=_reached(plan, past, step))
 
 
 def _busy_ns(past: Sequence[WorkerEvent]) -> int:

@@ -78,6 +78,28 @@ def run(
         str | None,
         typer.Option(metavar="NAMES", help="What starts the workers. Default local."),
     ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SHAPE",
+            help="With --launcher shaped: rate=100mbit,delay=5ms. Given again: one more of a grid.",
+        ),
+    ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="How workers learn together: allreduce (default), ddp; more with --division open.",
+        ),
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Which data each worker sees, with --division open."),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="WHERE", help="Hosts file (ssh), address (ray) or partition (slurm)."),
+    ] = None,
     division: Annotated[
         str | None,
         typer.Option(
@@ -162,6 +184,10 @@ def run(
         "precision": options.comma_list(precision),
         "workers": options.numbers("--workers", workers),
         "launcher": options.comma_list(launcher),
+        "network": network or None,
+        "algorithm": options.comma_list(algorithm),
+        "partition": options.comma_list(partition),
+        "cluster": cluster,
         "division": division,
         "dataset": dataset,
         "eval_split": eval_split,

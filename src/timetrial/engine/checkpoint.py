@@ -6,6 +6,7 @@ import io
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -53,13 +54,24 @@ def _kinds(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
     return {name: f"{arrays[name].dtype} {arrays[name].shape}" for name in sorted(arrays)}
 
 
-def _name(step: int) -> str:
-    return f"step-{step:09d}.npz"
+def _name(step: int, rank: int) -> str:
+    return f"step-{step:09d}.npz" if rank == 0 else f"step-{step:09d}.{rank}.npz"
 
 
-def save(run: RunDir, step: int, state: bytes) -> tuple[str, int, str]:
+def _states(run: RunDir, rank: int) -> list[Path]:
+    """Return the files of one worker's states, by step."""
+    found = run.checkpoints.glob("step-*.npz")
+    return sorted(path for path in found if _rank_of(path) == rank)
+
+
+def _rank_of(path: Path) -> int:
+    _, *rank, _ = path.name.split(".")
+    return int(rank[0]) if rank and rank[0].isdecimal() else 0
+
+
+def save(run: RunDir, step: int, state: bytes, *, rank: int = 0) -> tuple[str, int, str]:
     """Write a state; return its file name, size in bytes and SHA-256."""
-    name = _name(step)
+    name = _name(step, rank)
     path = run.checkpoints / name
     with disk_errors(run.checkpoints):
         run.checkpoints.mkdir(exist_ok=True)
@@ -67,32 +79,40 @@ def save(run: RunDir, step: int, state: bytes) -> tuple[str, int, str]:
     return name, len(state), sha256(path)
 
 
-def prune(run: RunDir) -> None:
-    """Delete all states but the last two."""
-    for path in sorted(run.checkpoints.glob("step-*.npz"))[:-KEPT]:
+def prune(run: RunDir, *, rank: int = 0) -> None:
+    """Delete all states of a worker but the last two."""
+    for path in _states(run, rank)[:-KEPT]:
         path.unlink(missing_ok=True)
 
 
-def tidy(run: RunDir, step: int) -> None:
+def tidy(run: RunDir, step: int, *, rank: int = 0) -> None:
     """Delete what a killed attempt left behind: half-written files and states after `step`.
 
     Without this, states that no log names could crowd out newer ones in `prune`.
     """
     for partial in run.checkpoints.glob(".*.part"):
-        partial.unlink(missing_ok=True)
-    for path in run.checkpoints.glob("step-*.npz"):
-        if path.name > _name(step):
+        if _rank_of(partial.with_name(partial.name.lstrip("."))) == rank:
+            partial.unlink(missing_ok=True)
+    for path in _states(run, rank):
+        if path.name > _name(step, rank):
             path.unlink(missing_ok=True)
 
 
-def latest(run: RunDir, events: Sequence[WorkerEvent]) -> Checkpointed | None:
-    """Return the newest checkpoint that the log names and whose bytes are whole, or None.
+def usable(run: RunDir, events: Sequence[WorkerEvent], *, rank: int = 0) -> dict[int, Checkpointed]:
+    """Return the checkpoints that the log names and whose bytes are whole, by step, newest first.
 
     A name that is not the step's own is passed over: no log can point out of the directory.
     """
+    found: dict[int, Checkpointed] = {}
     named = [event for event in events if isinstance(event, Checkpointed)]
     for event in reversed(named):
         path = run.checkpoints / event.file
-        if event.file == _name(event.step) and path.is_file() and sha256(path) == event.sha256:
-            return event
-    return None
+        known = event.step in found or event.file != _name(event.step, rank)
+        if not known and path.is_file() and sha256(path) == event.sha256:
+            found[event.step] = event
+    return found
+
+
+def latest(run: RunDir, events: Sequence[WorkerEvent]) -> Checkpointed | None:
+    """Return the newest usable checkpoint of a run with one worker, or None."""
+    return next(iter(usable(run, events).values()), None)

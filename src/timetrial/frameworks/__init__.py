@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import socket
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+import psutil
 
 from timetrial._registry import Registry
-from timetrial.errors import MissingExtraError, UnknownNameError
+from timetrial.errors import MissingExtraError, UnknownNameError, UsageError
 from timetrial.spec import Precision, Record
 
 REGISTRY: Final = Registry(
@@ -33,6 +36,7 @@ class Requirement(Record, frozen=True, kw_only=True):
     modules: Mapping[str, tuple[str, ...]]
     extra: str
     devices: tuple[str, ...]  # of `--device`; which of them are here, `setup` finds out
+    connects: bool = False  # whether several workers can learn together in it
 
 
 _JAX: Final = ("cpu", "cuda", "rocm", "tpu")
@@ -43,6 +47,7 @@ REQUIREMENTS: Final[Mapping[str, Requirement]] = {
         modules={"jax": ("jax",), "flax": ("flax",), "optax": ("optax",)},
         extra="jax",
         devices=_JAX,
+        connects=True,
     ),
     "keras-jax": Requirement(
         modules={"keras": ("keras",), "jax": ("jax",)}, extra="keras-jax", devices=_JAX
@@ -58,7 +63,9 @@ REQUIREMENTS: Final[Mapping[str, Requirement]] = {
     "sklearn": Requirement(
         modules={"sklearn": ("scikit-learn",)}, extra="sklearn", devices=("cpu",)
     ),
-    "torch": Requirement(modules={"torch": ("torch",)}, extra="torch", devices=_TORCH),
+    "torch": Requirement(
+        modules={"torch": ("torch",)}, extra="torch", devices=_TORCH, connects=True
+    ),
 }
 
 
@@ -90,17 +97,65 @@ class Framework(Protocol):
         """Return when the device has finished all it was given."""
 
 
-def require(name: str) -> None:
-    """Refuse a framework that is not installed, without importing it.
+class Place(NamedTuple):
+    """Where a worker stands among those that learn together."""
+
+    rank: int
+    size: int
+    address: str  # of worker 0
+    port: int  # free on its machine, for the framework's own use
+    device: str
+
+
+@runtime_checkable
+class Connects(Protocol):
+    """A framework in which several workers, each a process, can learn together."""
+
+    def connect(self, place: Place) -> Mapping[str, str]:
+        """Find the other workers; called once, before `setup`. Return what was set, for the log.
+
+        Raises:
+            UsageError: No way to communicate from this device.
+        """
+
+    def disconnect(self) -> None:
+        """Close the connections."""
+
+
+def interface_towards(address: str) -> str | None:
+    """Return the name of the network interface whose traffic goes to `address`, None if unknown."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))  # sends nothing: the system chooses the way
+            own = probe.getsockname()[0]
+    except OSError:
+        return None
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(known.address == own for known in addresses):
+            return name
+    loopback = own.startswith("127.")
+    names = [n for n in psutil.net_if_addrs() if n in ("lo", "lo0")]
+    return names[0] if loopback and names else None
+
+
+def require(name: str, *, workers: int = 1) -> None:
+    """Refuse a framework that is not installed or not for so many workers, without importing it.
 
     Raises:
         UnknownNameError: No such framework.
+        UsageError: Several workers, and ours do not learn together in it.
         MissingExtraError: Not installed; says which extra brings it.
     """
     if name not in REGISTRY.names():
         raise UnknownNameError("framework", name, REGISTRY.names())
     if name in REQUIREMENTS and not installed(name):
         raise MissingExtraError(f"Framework {name}", extra=REQUIREMENTS[name].extra)
+    if workers > 1 and name in REQUIREMENTS and not REQUIREMENTS[name].connects:
+        able = ", ".join(known for known, required in REQUIREMENTS.items() if required.connects)
+        raise UsageError(
+            f"--workers {workers} is not possible with framework {name}. Allowed: 1, or one of "
+            f"the frameworks {able}."
+        )
 
 
 def installed(name: str) -> bool:

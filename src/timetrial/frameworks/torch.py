@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
+import os
 import platform
+from collections.abc import Mapping
+from typing import Final
 
 import torch
+from torch import distributed
 
 from timetrial.errors import UsageError
-from timetrial.frameworks import Setup
+from timetrial.frameworks import Place, Setup, interface_towards
 from timetrial.spec import Precision
+
+BACKEND_VARIABLE: Final = "TIMETRIAL_TORCH_BACKEND"  # gloo, nccl or mpi; else by the device
+# a worker that is lost is noticed by the team (engine/team.py) much earlier
+_TIMEOUT: Final = datetime.timedelta(minutes=30)
 
 
 class Torch:
@@ -34,9 +43,65 @@ class Torch:
             device_name=device_name(self._device),
         )
 
+    def connect(self, place: Place) -> Mapping[str, str]:
+        """Make the default process group: NCCL between CUDA devices, else gloo, or MPI where asked.
+
+        gloo and NCCL use the network interface that GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name,
+        else the one towards worker 0.
+
+        Raises:
+            UsageError: This PyTorch was built without the back end.
+        """
+        backend = choose_backend(place.device)
+        interface = interface_towards(place.address)
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            if interface is not None:
+                os.environ.setdefault(name, interface)
+        if backend == "mpi":
+            distributed.init_process_group("mpi", timeout=_TIMEOUT)
+        else:
+            distributed.init_process_group(
+                backend,
+                init_method=f"tcp://{place.address}:{place.port}",
+                rank=place.rank,
+                world_size=place.size,
+                timeout=_TIMEOUT,
+            )
+        return {
+            "backend": backend,
+            "interface": os.environ.get("GLOO_SOCKET_IFNAME", "chosen by the back end"),
+        }
+
+    def disconnect(self) -> None:
+        """Leave the process group."""
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
     def synchronise(self) -> None:
         """Return when the device has finished; a CPU always has."""
         wait(self._device)
+
+
+def choose_backend(device: str) -> str:
+    """Return the back end for workers on such devices: as TIMETRIAL_TORCH_BACKEND says, or usual.
+
+    Raises:
+        UsageError: Unknown, or this PyTorch was built without it.
+    """
+    usual = "nccl" if device.startswith(("cuda", "rocm")) else "gloo"
+    backend = os.environ.get(BACKEND_VARIABLE, usual)
+    built = {
+        "gloo": distributed.is_gloo_available(),
+        "mpi": distributed.is_mpi_available(),
+        "nccl": distributed.is_nccl_available(),
+    }
+    if not built.get(backend, False):
+        here = ", ".join(name for name, is_built in built.items() if is_built)
+        raise UsageError(
+            f"The back end {backend} is not to be had: this PyTorch ({torch.__version__}) was "
+            f"built with {here}. Set {BACKEND_VARIABLE} to one of these, or install another build."
+        )
+    return backend
 
 
 def set_arithmetic(threads: int) -> dict[str, str]:

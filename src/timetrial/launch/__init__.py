@@ -23,6 +23,8 @@ REGISTRY: Final = Registry(
     built_in={"local": "timetrial.launch.local:LocalLauncher"},
 )
 
+ON_THIS_MACHINE: Final = ("local", "shaped")  # whose workers are pinned to this machine's CPUs
+
 
 class Exit(Record, frozen=True, kw_only=True):
     """How a worker's process tree ended, and what the counters say of it; None: no counter."""
@@ -40,10 +42,10 @@ class Job(Protocol):
     """The running workers of one attempt; entering it has started them."""
 
     pids: Mapping[int, int]  # rank -> process id
-    limits: Mapping[str, str]  # what was restricted -> how
+    limits: Mapping[int, Mapping[str, str]]  # rank -> what was restricted -> how
 
-    def poll(self) -> Mapping[int, Exit] | None:
-        """Return how the workers ended, or None while one runs. Does not block."""
+    def poll(self) -> Mapping[int, Exit]:
+        """Return, by rank, how those workers ended that have. Does not block."""
 
     def ask_to_stop(self) -> None:
         """Ask the workers to save their state and end."""

@@ -1,91 +1,55 @@
-"""Workers as child processes on this machine, each run in a control group of its own if allowed."""
+"""Workers as child processes on this machine."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self, final
+from typing import Self, final
 
-import psutil
-
-from timetrial.errors import LaunchError
 from timetrial.launch import Exit
-from timetrial.meter.cgroup import JOIN_FAILED_EXIT, Cgroup, open_cgroup
-from timetrial.meter.sidecar import Sidecar, sampler_command
+from timetrial.launch.child import Child, WorkerPlace, start_child
 from timetrial.plan import Plan
-from timetrial.rundir import RunDir, disk_errors
-from timetrial.scripted.processes import kill_told
+from timetrial.rundir import RunDir
 
-_ALLOCATOR: Final = {
-    # glibc gives big blocks back to the system at once, so every step of a network faults its
-    # memory in again: 33 to 37 ms a step of mnist-cnn instead of 22 (docs/results.md)
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**31),
-}
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+LOOPBACK = "127.0.0.1"
 
 
 @final
-class LocalJob:
-    """One worker process, its group and its sampler."""
+class ChildrenJob:
+    """The workers of one attempt, all children of this process."""
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        group: Cgroup,
-        sidecar: Sidecar | None,
-        *,
-        plan: Plan,
-        run: RunDir,
-    ) -> None:
-        """Keep what `LocalLauncher.start` made."""
-        self._process = process
-        self._predictions = run.predictions.absolute() if plan.script else None
-        self._group = group
-        self._sidecar = sidecar
-        self._resources = contextlib.ExitStack()
-        self._exit: Exit | None = None
-        self.pids: Mapping[int, int] = {0: process.pid}
-        self.limits: Mapping[str, str] = describe_limits(plan, group)
+    def __init__(self, children: Sequence[Child], resources: contextlib.ExitStack) -> None:
+        """Keep the entered children, by rank, and what is closed after them."""
+        self._children = children
+        self._resources = resources
+        self._exits: dict[int, Exit] = {}
+        self.pids: Mapping[int, int] = {rank: child.pid for rank, child in enumerate(children)}
+        self.limits: Mapping[int, Mapping[str, str]] = {
+            rank: child.limits for rank, child in enumerate(children)
+        }
 
-    def poll(self) -> Mapping[int, Exit] | None:
-        """Return how the worker ended, or None while it runs."""
-        if self._exit is None:
-            self._exit = self._collect()
-        return None if self._exit is None else {0: self._exit}
+    def poll(self) -> Mapping[int, Exit]:
+        """Return how those workers ended that have."""
+        for rank, child in enumerate(self._children):
+            left = child.poll()
+            if left is not None:
+                self._exits[rank] = left
+        return dict(self._exits)
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM: the worker saves its state and ends."""
-        if self._exit is None:
-            self._process.terminate()
+        """Send SIGTERM to every worker."""
+        for child in self._children:
+            child.ask_to_stop()
 
     def kill(self) -> None:
-        """Send SIGKILL, to the worker and to all processes of its group."""
-        below: list[psutil.Process] = []
-        if self._exit is None:
-            with contextlib.suppress(psutil.Error):
-                below = psutil.Process(self._process.pid).children(recursive=True)
-            self._process.kill()
-        for process in below:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self._kill_group()
-
-    def _kill_group(self) -> None:
-        for pid in self._group.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 9)
+        """Send SIGKILL to every worker and to the processes of its group."""
+        for child in self._children:
+            child.kill()
 
     def __enter__(self) -> Self:
-        """Return the job; its group and sampler are closed with it."""
-        self._resources.enter_context(self._group)
-        if self._sidecar is not None:
-            self._resources.enter_context(self._sidecar)
+        """Return the job."""
         return self
 
     def __exit__(
@@ -94,110 +58,50 @@ class LocalJob:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Kill what still runs, end the sampler, remove the group."""
-        killed = self._exit is None or self._exit.code < 0
-        if self._exit is None:
-            self.kill()
-            self._process.wait()
-        self._kill_group()  # what a worker that was killed left behind
-        if killed and self._predictions is not None:
-            kill_told(self._predictions)  # the same where no group is allowed
+        """Kill what still runs, close groups and samplers."""
+        self.kill()
         self._resources.close()
 
-    def _collect(self) -> Exit | None:
-        """Reap the worker with wait4: its counters cover all descendants that were waited for."""
-        if not hasattr(os, "wait4"):
-            code = self._process.poll()
-            return None if code is None else self._result(code, None)
-        pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
-        if pid == 0:
-            return None
-        self._process.returncode = os.waitstatus_to_exitcode(status)
-        return self._result(self._process.returncode, usage)
 
-    def _result(self, code: int, usage: object | None) -> Exit:
-        if code == JOIN_FAILED_EXIT:
-            raise LaunchError(
-                f"The worker could not enter its control group {self._group.folders}. "
-                "Next step: run again; if it persists, run without the right to make groups."
-            )
-        counters = self._group.counters
-        kilo = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB on Linux
-        return Exit(
-            code=code,
-            user_s=getattr(usage, "ru_utime", None),
-            system_s=getattr(usage, "ru_stime", None),
-            peak_rss_bytes=usage.ru_maxrss * kilo if usage else None,  # type: ignore[attr-defined]
-            cgroup_cpu_s=counters.cpu_s() if counters else None,
-            cgroup_peak_bytes=counters.peak_bytes() if counters else None,
-            out_of_memory=bool(counters and counters.oom_kills()) and code != 0,
-        )
+def start_children(
+    starts: Sequence[Callable[[], Child]], resources: contextlib.ExitStack
+) -> ChildrenJob:
+    """Start all workers, or none: where one cannot be started, the others are ended.
+
+    `resources` is closed at the end of the job, after the workers.
+    """
+    try:
+        children = [resources.enter_context(start()) for start in starts]
+    except BaseException:
+        resources.close()
+        raise
+    return ChildrenJob(children, resources)
+
+
+def free_port(address: str = LOOPBACK) -> int:
+    """Return a port that is free now at an address of this machine."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @final
 class LocalLauncher:
-    """Starts the worker as a child of this process."""
+    """Starts the workers as children of this process."""
 
-    def start(self, run: RunDir, plan: Plan, attempt: int) -> LocalJob:
-        """Start the worker and its sampler.
+    def start(self, run: RunDir, plan: Plan, attempt: int) -> ChildrenJob:
+        """Start the workers and their samplers.
 
         Raises:
             LaunchError: A limit asked for cannot be enforced here.
         """
-        group = open_cgroup(plan.run[-8:], memory_bytes=plan.memory_bytes)
-        command = [sys.executable, "-P", "-m", "timetrial.worker", str(run.path.absolute())]
-        try:
-            with disk_errors(run.path), run.stdout(0).open("ab") as output:
-                process = subprocess.Popen(
-                    [*group.join_command_prefix(), *command, "--attempt", str(attempt)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=worker_environment(plan),
-                    start_new_session=True,  # Ctrl-C reaches the parent alone
-                )
-        except BaseException:
-            group.close()
-            raise
-        sampler = start_sampler(process.pid, run, plan, group, attempt)
-        return LocalJob(process, group, sampler, plan=plan, run=run)
+        port = free_port()
+        places = [
+            WorkerPlace(rank, rank, plan.workers, LOOPBACK, port) for rank in range(plan.workers)
+        ]
 
+        def starter(place: WorkerPlace) -> Callable[[], Child]:
+            return lambda: start_child(run, plan, attempt, place)
 
-def start_sampler(pid: int, run: RunDir, plan: Plan, group: Cgroup, attempt: int) -> Sidecar | None:
-    """Return the sampler of one worker, to be entered; None where the plan wants none."""
-    if plan.rhythm.sample_every_s == 0:
-        return None
-    out = run.meter(socket.gethostname(), attempt)
-    return Sidecar(sampler_command(pid, out, group=group, interval_s=plan.rhythm.sample_every_s))
-
-
-def worker_environment(plan: Plan) -> dict[str, str]:
-    """Return the environment of a worker: this process's, its place, and its number of threads."""
-    threads = dict.fromkeys(_THREAD_VARIABLES, str(plan.cores))
-    place = {
-        "RANK": "0",
-        "LOCAL_RANK": "0",
-        "WORLD_SIZE": str(plan.workers),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29500",
-        "PYTHONUNBUFFERED": "1",
-        "TIMETRIAL_PARENT": str(os.getpid()),  # the worker saves and ends when this process is gone
-    }
-    allocator = _ALLOCATOR if sys.platform == "linux" else {}
-    return {**allocator, **os.environ, **threads, **place}
-
-
-def describe_limits(plan: Plan, group: Cgroup) -> dict[str, str]:
-    """Return what is restricted, and how, for the log."""
-    limits = {"cpu": f"affinity {list(plan.cpus)}" if plan.cpus is not None else "none"}
-    if group.refusal:
-        limits["group"] = f"none: {group.refusal}"
-    else:
-        limits["group"] = ", ".join(str(folder) for folder in group.folders)
-    limits["threads"] = str(plan.cores)
-    if sys.platform == "linux":
-        used = {name: os.environ.get(name, value) for name, value in _ALLOCATOR.items()}
-        limits["allocator"] = ", ".join(f"{name}={value}" for name, value in used.items())
-    if plan.memory_bytes is not None:
-        limits["memory"] = f"{plan.memory_bytes} bytes; {'; '.join(group.notes) or 'swap too'}"
-    return limits
+        return start_children([starter(place) for place in places], contextlib.ExitStack())

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,6 +23,7 @@ from timetrial.engine.events import (
     Stopped,
     WorkerEvent,
 )
+from timetrial.engine.team import EXIT_LOST
 from timetrial.errors import DiskError, LaunchError, StoreError
 from timetrial.launch import Exit, Launcher
 from timetrial.plan import FORMAT, Plan
@@ -30,7 +31,9 @@ from timetrial.rundir import Done, LogWriter, RunDir, seal, write_atomically
 
 POLL_S: Final = 0.04  # how late a worker's end is seen at most; each look costs it a little
 LOOK_S: Final = 0.2
+GRACE_S: Final = 15.0  # for the other workers, once one has ended
 EXIT_DISK: Final = 74
+EXIT_ASKED: Final = 75
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 Watch = Callable[[Sequence[WorkerEvent]], None]
@@ -67,8 +70,11 @@ def supervise(
     _refuse_finished(run)
     with LogWriter(run.launcher_events) as log:
         _refuse_finished(run)  # another process may have finished it just now
-        with LogWriter(run.events(0)):  # refused while the worker of a killed launcher still saves
-            pass
+        for rank in range(plan.workers):
+            with LogWriter(
+                run.events(rank)
+            ):  # refused while a killed launcher's worker still saves
+                pass
         prepare()
         attempt = 1 + max(
             (e.attempt for e in LAUNCHER_LOG.read(run.launcher_events) if isinstance(e, Allocated)),
@@ -85,15 +91,16 @@ def supervise(
             )
         )
         try:
-            exits, timed_out = _attend(run, plan, launcher, attempt, log=log, watch=watch)
+            left = _attend(run, plan, launcher, attempt, log=log, watch=watch)
         finally:
             log.write(
                 Released(t_ns=time.monotonic_ns(), utc_ns=time.time_ns(), attempt=attempt),
                 sync=True,
             )
-        result = _judge(run, exits, attempt, timed_out=timed_out)
+        result = _judge(run, left, attempt)
         if result.status is not None:  # still locked: nobody begins another attempt meanwhile
-            close(run, plan, result.status, {rank: exit_.code for rank, exit_ in exits.items()})
+            codes = {rank: exit_.code for rank, exit_ in left.exits.items()}
+            close(run, plan, result.status, codes)
     return result
 
 
@@ -116,13 +123,23 @@ def close(run: RunDir, plan: Plan, status: Status, codes: dict[int, int]) -> Non
     write_atomically(run.done, seal(done))
 
 
+class _Left(NamedTuple):
+    """How the workers of one attempt ended."""
+
+    exits: Mapping[int, Exit]
+    timed_out: bool
+    outlived: Sequence[int]  # workers that were killed because another had ended long before
+
+
 def _attend(
     run: RunDir, plan: Plan, launcher: Launcher, attempt: int, *, log: LogWriter, watch: Watch
-) -> tuple[dict[int, Exit], bool]:
+) -> _Left:
     deadline = time.monotonic() + plan.rhythm.timeout_s
     offset = run.events(0).stat().st_size if run.events(0).exists() else 0
     timed_out = interrupted = False
+    outlived: Sequence[int] = ()
     look_at = 0.0
+    grace_over = float("inf")
     with launcher.start(run, plan, attempt) as job:
         for rank, pid in job.pids.items():
             log.write(
@@ -131,14 +148,18 @@ def _attend(
                     attempt=attempt,
                     rank=rank,
                     pid=pid,
-                    limits=job.limits,
+                    limits=job.limits.get(rank, {}),
                 )
             )
-        exits = None
-        while exits is None:
+        exits: Mapping[int, Exit] = {}
+        told: set[int] = set()
+        while len(exits) < plan.workers:
             try:
                 if time.monotonic() > deadline and not timed_out:
                     timed_out = True
+                    job.kill()
+                if time.monotonic() > grace_over and not outlived:
+                    outlived = sorted(set(range(plan.workers)) - set(exits))
                     job.kill()
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + LOOK_S
@@ -153,14 +174,16 @@ def _attend(
                     job.kill()
                 interrupted = True
                 job.ask_to_stop()
-        instant = time.monotonic_ns()
-        for rank, exit_ in exits.items():
-            log.write(_exited(instant, attempt, rank, exit_))
+            instant = time.monotonic_ns()
+            for rank in sorted(set(exits) - told):
+                told.add(rank)
+                log.write(_exited(instant, attempt, rank, exits[rank]))
+                grace_over = min(grace_over, time.monotonic() + GRACE_S)
     if run.events(0).exists():
         watch(WORKER_LOG.read_from(run.events(0), offset)[0])
     if interrupted:
         raise KeyboardInterrupt
-    return dict(exits), timed_out
+    return _Left(exits, timed_out, outlived)
 
 
 def _exited(t_ns: int, attempt: int, rank: int, exit_: Exit) -> Exited:
@@ -178,30 +201,55 @@ def _exited(t_ns: int, attempt: int, rank: int, exit_: Exit) -> Exited:
     )
 
 
-def _judge(run: RunDir, exits: dict[int, Exit], attempt: int, *, timed_out: bool) -> Result:
-    """Return the status that exit codes and the worker's own last word amount to."""
-    if timed_out:
+def _judge(run: RunDir, left: _Left, attempt: int) -> Result:
+    """Return the status that exit codes and the workers' own last words amount to."""
+    codes = {rank: exit_.code for rank, exit_ in left.exits.items()}
+    if left.timed_out:
         return Result("timeout", "the plan's timeout passed")
-    if any(exit_.out_of_memory for exit_ in exits.values()):
+    if any(exit_.out_of_memory for exit_ in left.exits.values()):
         return Result("out_of_memory", "the memory limit was reached")
-    if any(exit_.code == EXIT_DISK for exit_ in exits.values()):
+    if EXIT_DISK in codes.values():
         raise DiskError(
-            f"The worker could not write to {run.path}: the disk is full. What was written is "
+            f"A worker could not write to {run.path}: the disk is full. What was written is "
             "kept. Free some space, then continue with: timetrial run --resume"
         )
-    own = _events_of(attempt, WORKER_LOG.read(run.events(0)))
-    stopped = [event for event in own if isinstance(event, Stopped)]
-    codes = sorted(exit_.code for exit_ in exits.values())
-    if codes[0] < 0:
-        return Result(None, f"the worker was ended by signal {-codes[0]}")
-    if not stopped:
-        text = run.stdout(0).read_text(errors="replace").strip().splitlines()
+    words = {rank: _last_word(run, rank, attempt) for rank in codes}
+    lost = [word.detail for rank, word in words.items() if word and codes[rank] == EXIT_LOST]
+    signalled = [rank for rank, code in codes.items() if code < 0 and rank not in left.outlived]
+    if signalled:
+        return Result(
+            None, f"{_worker(codes, signalled[0])} ended by signal {-codes[signalled[0]]}"
+        )
+    failed = [word for word in words.values() if word and word.status not in (None, "reached",
+                                                                             "budget")]  # fmt: skip
+    if failed:  # the first of them; those that lost it ended for that reason
+        first = min(failed, key=lambda word: word.t_ns)
+        return Result(first.status, first.detail)
+    if lost:
+        return Result(None, lost[0])
+    if left.outlived:
+        return Result(None, f"worker {left.outlived[0]} went on {GRACE_S:g} s after the others")
+    silent = [rank for rank, word in words.items() if word is None]
+    if silent:
+        text = run.stdout(silent[0]).read_text(errors="replace").strip().splitlines()
         last = text[-1] if text else "it printed nothing"
         raise LaunchError(
-            f"The worker ended with exit code {codes[-1]} and no last word: {last}. "
-            f"All it printed is in {run.stdout(0)}."
+            f"The worker ended with exit code {codes[silent[0]]} and no last word: {last}. "
+            f"All it printed is in {run.stdout(silent[0])}."
         )
-    return Result(stopped[-1].status, stopped[-1].detail)
+    own = words[0]
+    assert own is not None
+    return Result(own.status, own.detail)
+
+
+def _worker(codes: Mapping[int, int], rank: int) -> str:
+    return "the worker was" if len(codes) == 1 else f"worker {rank} was"
+
+
+def _last_word(run: RunDir, rank: int, attempt: int) -> Stopped | None:
+    events = _events_of(attempt, WORKER_LOG.read(run.events(rank)))
+    stopped = [event for event in events if isinstance(event, Stopped)]
+    return stopped[-1] if stopped else None
 
 
 def _events_of(attempt: int, events: Sequence[WorkerEvent]) -> list[WorkerEvent]:

@@ -24,8 +24,8 @@ Scaling: TypeAlias = Literal["split_batch", "linear"]
 """What k workers make of a task's rules (spec/scaling.py).
 
 split_batch: the mini-batch is divided among them, the rules stay as they are.
-linear: each worker has the mini-batch of one, so k times as large together, and the learning rate is
-k times as large, after a warm-up.
+linear: each worker has the mini-batch of one, so k times as large together, and the learning rate
+is k times as large, after a warm-up.
 """
 Init: TypeAlias = Literal["glorot_uniform", "he_normal", "he_normal_fan_out", "uniform_fan_in"]
 

@@ -18,6 +18,7 @@ import numpy as np
 from timetrial.engine import seeds
 from timetrial.spec import LazyImages, Task
 from timetrial.tasks.networks.batches import position
+from timetrial.tasks.networks.shards import part_of
 
 AHEAD: Final = 2  # mini-batches
 PIECE: Final = 16  # images that one thread decodes in a row
@@ -30,10 +31,11 @@ class _Epoch(NamedTuple):
 
 
 class Decoder:
-    """Decodes the mini-batches of one run."""
+    """Decodes the mini-batches of one run, or one worker's part of them."""
 
-    def __init__(self, task: Task, seed: int) -> None:
+    def __init__(self, task: Task, seed: int, *, rank: int = 0, workers: int = 1) -> None:
         """Begin with nothing decoded; threads start with the first mini-batch."""
+        self._rank, self._workers = rank, workers
         self._task = task
         self._seed = seed
         if hasattr(os, "sched_getaffinity"):
@@ -78,7 +80,8 @@ class Decoder:
     def _begin(self, images: LazyImages, step: int) -> list[Future[np.ndarray]]:
         number, begin, end = position(self._task, step)
         epoch = self._epoch(images, number)
-        rows = epoch.order[begin:end]
+        first, last = part_of(begin, end, self._rank, self._workers)
+        rows = epoch.order[first:last]
         return self._in_pieces(rows, lambda piece: images.augmented(piece, epoch.draws[piece]))
 
     def _in_pieces(

@@ -1,9 +1,13 @@
-"""Networks in plain NumPy: slow, short; the timed implementations must agree with it."""
+"""Networks in plain NumPy: slow, short; the timed implementations must agree with it.
+
+Of several workers it does the work of all, one part of the mini-batch after the other: each part is
+normalised by itself, the gradients are added up, and the running figures are those of worker 0.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -37,6 +41,7 @@ from timetrial.tasks.networks.batches import (
     test_masks,
 )
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
+from timetrial.tasks.networks.shards import part_of
 from timetrial.tasks.networks.weights import initial_variables
 
 
@@ -52,6 +57,14 @@ class _Pass:
         self.gradients: dict[str, np.ndarray] = {}
 
 
+class _Part(NamedTuple):
+    """What one worker has of a mini-batch."""
+
+    x: np.ndarray
+    chosen: np.ndarray
+    way: _Pass
+
+
 class NumpyNetwork:
     """Forward, backward and SGD as the rules say them, layer by layer, channels last."""
 
@@ -60,6 +73,7 @@ class NumpyNetwork:
         self._rules = rules_of(work.task)
         self._task = work.task
         self._seed = work.seed
+        self._workers = work.workers
         self._lap = lap
         self._dtype = np.dtype(work.precision)
         self._inputs = splits["train"].inputs
@@ -77,14 +91,17 @@ class NumpyNetwork:
     def advance(self, steps: int) -> None:
         """Train for `steps` mini-batches."""
         for _ in range(steps):
-            x, chosen, way = self._batch(self._step)
+            whole, parts = self._batch(self._step)
             self._lap("data")
-            scores = self._chain(self._rules.chain, x, way)
+            ways = [way for _, _, way in parts]
+            scores = [self._chain(self._rules.chain, x, way) for x, _, way in parts]
             self._lap("forward")
-            self._back(self._rules.chain, self._slope(scores, self._labels[chosen])[1], way)
+            for part, seen in zip(parts, scores, strict=True):
+                slope = self._slope(seen, self._labels[part.chosen], self._labels[whole])[1]
+                self._back(self._rules.chain, slope, part.way)
             self._lap("backward")
-            self._variables |= way.moved
-            self._update(way.gradients)
+            self._variables |= ways[0].moved
+            self._update({n: np.sum([w.gradients[n] for w in ways], axis=0) for n in self._names})
             self._lap("optimizer")
             self._step += 1
 
@@ -127,21 +144,29 @@ class NumpyNetwork:
         }
 
     def probe(self, step: int) -> Probe:
-        """Return inputs, scores, loss and gradients of the mini-batch of `step`."""
-        x, chosen, way = self._batch(step)
+        """Return inputs, scores, loss and gradients of the mini-batch of `step`, of one worker."""
+        whole, [(x, chosen, way)] = self._batch(step)
         scores = self._chain(self._rules.chain, x, way)
-        loss, slope = self._slope(scores, self._labels[chosen])
+        loss, slope = self._slope(scores, self._labels[chosen], self._labels[whole])
         self._back(self._rules.chain, slope, way)
         return Probe(x, scores, loss, way.gradients)
 
-    def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray, _Pass]:
+    def _batch(self, step: int) -> tuple[np.ndarray, list[_Part]]:
+        """Return the numbers of a mini-batch's examples, and each worker's part, if not empty."""
         epoch, begin, end = position(self._task, step)
         if self._draws is None or self._draws.epoch != epoch:
             self._draws = draw(self._rules, self._seed, epoch)
-        chosen = self._draws.order[begin:end]
-        raw = augmented(self._task, self._inputs, chosen, self._draws)
-        masks = {path: mask[chosen] for path, mask in self._draws.masks.items()}
-        return preprocess(self._task, raw, self._dtype), chosen, _Pass(masks, moves=True)
+        draws = self._draws
+        parts = []
+        for rank in range(self._workers):
+            first, last = part_of(begin, end, rank, self._workers)
+            chosen = draws.order[first:last]
+            if len(chosen):
+                raw = augmented(self._task, self._inputs, chosen, draws)
+                masks = {path: mask[chosen] for path, mask in draws.masks.items()}
+                x = preprocess(self._task, raw, self._dtype)
+                parts.append(_Part(x, chosen, _Pass(masks, moves=True)))
+        return draws.order[begin:end], parts
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {f"variables/{name}": value for name, value in self._variables.items()}
@@ -228,11 +253,13 @@ class NumpyNetwork:
 
     # --- backward --------------------------------------------------------------------------------
 
-    def _slope(self, scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the loss and its derivative by the scores."""
+    def _slope(
+        self, scores: np.ndarray, labels: np.ndarray, whole: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Return what these add to the loss of the `whole` (labels), and its derivative."""
         task = self._task
         weights = np.asarray(task.class_weights or (1.0,) * task.dataset.classes, self._dtype)
-        share = weights[labels] / weights[labels].sum()
+        share = weights[labels] / weights[whole].sum()
         shifted = scores - scores.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(shifted).sum(axis=1))
         rows = np.arange(len(labels))

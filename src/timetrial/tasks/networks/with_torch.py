@@ -49,6 +49,8 @@ from timetrial.tasks.networks.batches import (
 )
 from timetrial.tasks.networks.decoding import Decoder
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
+from timetrial.tasks.networks.shards import part_of
+from timetrial.tasks.networks.torch_exchange import Loss, exchange_of
 from timetrial.tasks.networks.weights import initial_variables
 
 
@@ -67,6 +69,7 @@ class _Way(NamedTuple):
     training: bool = False
     moves: bool = False  # whether running statistics move
     masks: Mapping[str, Tensor] = {}  # by dropout layer; none: dropout is off
+    weights: Mapping[str, Tensor] | None = None  # None: the worker's own
 
 
 class TorchNetwork:
@@ -79,6 +82,7 @@ class TorchNetwork:
         self._program = program(self._rules.chain)
         self._seed = work.seed
         self._lap = lap
+        self._rank, self._workers = work.rank, work.workers
         self._device = find_device(work.device)
         self._mixed = work.precision == "bfloat16"
         self._dtype = torch.float32 if self._mixed else getattr(torch, work.precision)
@@ -88,7 +92,7 @@ class TorchNetwork:
         self._class_weights = self._constant(np.array(weights)) if weights else None
         train = splits["train"]
         self._pad = work.task.augmentation.padding if work.task.augmentation else 0
-        self._decoder = Decoder(work.task, work.seed)
+        self._decoder = Decoder(work.task, work.seed, rank=work.rank, workers=work.workers)
         self._lazy = train.lazy
         if self._lazy is None:
             self._inputs = self._place(centred(work.task, train.inputs), self._pad)
@@ -98,6 +102,8 @@ class TorchNetwork:
         self._weights = {n: self._leaf(v) for n, v in values.items() if not is_statistic(n)}
         self._running = {n: self._constant(v) for n, v in values.items() if is_statistic(n)}
         self._leaves = list(self._weights.values())
+        self._exchange = exchange_of(work, self._leaves, lap)
+        self._settled: dict[str, Tensor] | None = None
         self._decays = decayed(self._rules.optimizer, list(self._weights))
         self._velocity = [torch.zeros_like(leaf) for leaf in self._leaves]
         self._plateau = Plateau(self._rules.optimizer)
@@ -109,27 +115,33 @@ class TorchNetwork:
 
     def advance(self, steps: int) -> None:
         """Train for `steps` mini-batches."""
+        self._settled = None
         for _ in range(steps):
-            x, y, chosen = self._batch(self._step)
+            loss = self._prepared(self._step)
             self._lap("data")
 
-            loss = self._loss(self._scores(x, self._training(chosen, moves=True)), y)
-            self._lap("forward")
-
-            gradients = list(torch.autograd.grad(loss, self._leaves))
-            self._lap("backward")
+            gradients = self._exchange.gradients(loss)  # forward, backward, communication
 
             self._update(gradients)
+            self._exchange.mix(self._step)
             self._lap("optimizer")
             self._step += 1
         self._synchronise()
+
+    def settle(self) -> None:
+        """Take the weights that all workers evaluate."""
+        settled = self._exchange.settled()
+        self._settled = None
+        if settled is not None:
+            self._settled = dict(zip(self._weights, settled, strict=True))
 
     @torch.inference_mode()
     def predict(self, inputs: np.ndarray | Split) -> np.ndarray:
         """Return scores, shape (examples, classes); a split stays on the device once seen."""
         if isinstance(inputs, Split) and inputs.lazy is not None:
             views = self._decoder.views(inputs.lazy, PREDICT_BATCH)
-            seen = [self._scores(self._cast(self._place(part, 0)), _Way()) for part in views]
+            way = _Way(weights=self._settled)
+            seen = [self._scores(self._cast(self._place(part, 0)), way) for part in views]
             return torch.cat(seen).cpu().numpy()
         if isinstance(inputs, Split):
             if inputs.name not in self._placed:
@@ -137,7 +149,7 @@ class TorchNetwork:
             examples = self._placed[inputs.name]
         else:
             examples = self._place(centred(self._task, inputs), 0)
-        way = _Way()
+        way = _Way(weights=self._settled)
         parts = torch.split(examples, PREDICT_BATCH)
         return torch.cat([self._scores(self._cast(part), way) for part in parts]).cpu().numpy()
 
@@ -150,7 +162,8 @@ class TorchNetwork:
         scores = []
         for at in range(0, len(split), PREDICT_BATCH):
             part = slice(at, at + PREDICT_BATCH)
-            way = _Way(masks={path: mask[part] for path, mask in masks.items()})
+            kept = {path: mask[part] for path, mask in masks.items()}
+            way = _Way(masks=kept, weights=self._settled)
             scores.append(self._scores(self._cast(examples[part]), way))
         return torch.cat(scores).cpu().numpy()
 
@@ -169,6 +182,8 @@ class TorchNetwork:
                 value.copy_(torch.from_numpy(arrays[f"running/{name}"]))
         self._step = int(arrays["step"])
         self._plateau.restore(arrays)
+        self._exchange.restore(arrays)
+        self._settled = None
         self._epoch = -1
 
     def evaluated(self, step: int, loss: float) -> None:
@@ -210,6 +225,7 @@ class TorchNetwork:
         for name, v in zip(self._weights, self._velocity, strict=True):
             arrays[f"velocity/{name}"] = v.cpu().numpy()
         arrays |= {f"running/{n}": value.cpu().numpy() for n, value in self._running.items()}
+        arrays |= self._exchange.arrays()
         return {**arrays, **self._plateau.arrays(), "step": np.array(self._step)}
 
     # --- data ------------------------------------------------------------------------------------
@@ -221,11 +237,27 @@ class TorchNetwork:
             return functional.pad(examples, (0, 0, padding, padding, padding, padding))
         return examples
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _prepared(self, step: int) -> Loss | None:
+        """Return what runs forward over this worker's part, its data prepared; None: no part."""
         epoch, begin, end = position(self._task, step)
         if epoch != self._epoch:
             self._begin_epoch(epoch)
-        chosen = self._order[begin:end]
+        whole = self._order[begin:end]
+        first, last = part_of(0, end - begin, self._rank, self._workers)
+        if first == last:
+            return None
+        x, y, chosen = self._batch(step, whole[first:last])
+        way = self._training(chosen, moves=True)
+        if self._workers == 1:
+            return lambda: self._loss(self._scores(x, way), y)
+        return lambda: self._loss_of_part(self._scores(x, way), y, whole)
+
+    def _batch(self, step: int, part: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return inputs, labels and numbers of a mini-batch, or of a worker's part of it."""
+        epoch, begin, end = position(self._task, step)
+        if epoch != self._epoch:
+            self._begin_epoch(epoch)
+        chosen = self._order[begin:end] if part is None else part
         if self._lazy is not None:
             raw = self._place(self._decoder.mini_batch(self._lazy, step), 0)
         elif self._task.augmentation is None:
@@ -267,7 +299,7 @@ class TorchNetwork:
         leaf = self._constant(value)
         if leaf.ndim == 4:  # (height, width, channels, filters) -> (filters, channels, ...)
             leaf = leaf.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
-        return leaf.requires_grad_()
+        return torch.nn.Parameter(leaf)
 
     def _scores(self, x: Tensor, way: _Way) -> Tensor:
         if not self._mixed:
@@ -281,7 +313,8 @@ class TorchNetwork:
         return x
 
     def _apply(self, op: Op, x: Tensor, way: _Way) -> Tensor:
-        path, weights = op.path, self._weights
+        path = op.path
+        weights = self._weights if way.weights is None else way.weights
         match op.layer:
             case Conv2d(stride=stride, padding=padding):
                 bias = weights.get(f"{path}.bias")
@@ -318,6 +351,12 @@ class TorchNetwork:
 
     def _loss(self, scores: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(scores, labels, self._class_weights)
+
+    def _loss_of_part(self, scores: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
+        """Return what a part adds to the loss of the whole mini-batch."""
+        weights = self._class_weights
+        total = len(whole) if weights is None else weights[self._labels[whole]].sum()
+        return functional.cross_entropy(scores, labels, weights, reduction="sum") / total
 
     # --- optimizer -------------------------------------------------------------------------------
 
