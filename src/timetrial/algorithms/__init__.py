@@ -12,6 +12,7 @@ mini-batch: the sum of all workers' gradients is the gradient of the mini-batch.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
@@ -66,7 +67,8 @@ class Algorithm(Protocol):
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what, besides weights and momentum, decides the further run of this worker.
 
-        Names, shapes and types are the same at any time; the arrays do not change later.
+        All workers call it, after the same step. Names, shapes and types are the same at any time;
+        the arrays do not change later.
         """
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -129,6 +131,7 @@ class Description(NamedTuple):
     # (weights, *, group, seed, **settings) -> Algorithm; None: the framework does it by itself
     build: str | None
     settings: tuple[Setting, ...] = ()
+    frameworks: tuple[str, ...] = ("torch",)
     # refuses numbers of workers that it cannot serve: (k, settings)
     check_workers: Callable[[int, Mapping[str, Value]], None] | None = None
 
@@ -186,18 +189,17 @@ def describe(name: str) -> Description:
     return description
 
 
-def check_algorithm(choice: Choice, *, workers: int, division: Division) -> None:
+def check_algorithm(choice: Choice, *, workers: int, framework: str = "torch") -> None:
     """Refuse an algorithm where it cannot run.
 
     Raises:
-        UsageError: The closed division does not allow it, or not with so many workers.
+        UsageError: Not in this framework, or not with so many workers.
     """
     description = describe(choice.name)
-    if division == "closed" and description.division != "closed":
-        closed = [name for name in REGISTRY.names() if describe(name).division == "closed"]
+    if framework not in description.frameworks:
         raise UsageError(
-            f"--algorithm {choice.name} is not possible in the closed division. Allowed: "
-            f"{', '.join(closed)}; or add --division open."
+            f"--algorithm {choice.name} is not possible in {framework}. Allowed: "
+            f"{', '.join(description.frameworks)}."
         )
     if description.check_workers is not None:
         description.check_workers(workers, choice.settings)
@@ -219,8 +221,8 @@ def bytes_per_step(
     return count(shapes, itemsize, workers, choice.settings) if workers > 1 else 0.0
 
 
-def make(
-    text: str, weights: Sequence[Tensor], *, group: ProcessGroup | None, seed: int
+def build(
+    text: str, weights: Sequence[Tensor], *, seed: int, group: ProcessGroup | None = None
 ) -> Algorithm:
     """Return the algorithm `text` means for these weights; all workers of `group` call it.
 
@@ -239,27 +241,23 @@ def make(
             f"Algorithm {choice.name} is done by the framework itself. Allowed here: "
             f"{', '.join(n for n in REGISTRY.names() if describe(n).build is not None)}."
         )
-    workers = torch.distributed.get_world_size(group)
-    check_algorithm(choice, workers=workers, division="open")
-    build = cast("Callable[..., Algorithm]", load_object(description.build))
-    return build([leaf.detach() for leaf in weights], group=group, seed=seed, **choice.settings)
+    check_algorithm(choice, workers=torch.distributed.get_world_size(group))
+    made = cast("Callable[..., Algorithm]", load_object(description.build))
+    return made([leaf.detach() for leaf in weights], group=group, seed=seed, **choice.settings)
 
 
 def _read(setting: Setting, text: str, where: str) -> Value:
     """Return the value that a text means."""
-    kind = type(setting.default)
     value: Value | None = None
-    if kind is bool:
+    if isinstance(setting.default, bool):
         value = {"true": True, "false": False}.get(text)
-    elif kind is str:
+    elif isinstance(setting.default, str):
         value = text if text in setting.choices else None
     else:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = math.nan
-        if setting.least <= number <= setting.most and setting.above < number < math.inf:
-            value = number
+        with contextlib.suppress(ValueError):
+            number = int(text) if isinstance(setting.default, int) else float(text)
+            if setting.least <= number <= setting.most and setting.above < number < math.inf:
+                value = number
     if value is None:
         raise UsageError(f"{where} is not possible. Allowed: {setting.allowed}.")
     return value

@@ -1,16 +1,16 @@
 """Asynchronous SGD with bounded staleness (SSP): nobody waits but for who is too far ahead.
 
-Worker 0 holds the weights in a server (`parameter_server`), a thread beside its own training. After
-each step a worker sends the change that its optimizer made to its weights; the server adds a k-th of
-it and returns the weights as they are then, others' changes included. A worker begins no step while
-it is more than `staleness` steps ahead of the slowest; until then it waits for nobody. With a
+Worker 0 holds the weights in a server (`parameter_server`), threads beside its own training. After
+each step a worker sends the change that its optimizer made to its weights; the server adds a k-th
+of it and returns the weights as they are then, others' changes included. A worker begins no step
+while it is more than `staleness` steps ahead of the slowest; until then it waits for nobody. With a
 staleness of 0 this is synchronous SGD (up to rounding), since the update rule is linear in the
-gradients. Momentum stays each worker's own, and so is what the optimizer gets: k times its gradient,
-the mean over its own part of the mini-batch.
+gradients. Momentum stays each worker's own, and so is what the optimizer gets: k times the worker's
+gradient, the mean over its own part of the mini-batch.
 
-Which changes a worker has seen depends on who was faster: two runs with one seed differ, and so does
-a resumed run. An evaluation, and a checkpoint, waits in worker 0 until all have done as many steps,
-so none of them is lost; that is the one point where all meet.
+Which changes a worker has seen depends on who was faster: two runs with one seed differ, and so
+does a resumed run. Worker 0 waits at an evaluation and at a checkpoint until all have done as many
+steps as it has, so that no change is lost; nowhere else do all meet.
 
 Sends n s bytes per step and worker to worker 0, and as much back; over TCP of its own, whatever the
 group's backend, to the address in MASTER_ADDR.

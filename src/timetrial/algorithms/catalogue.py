@@ -89,6 +89,7 @@ ALLREDUCE: Final = Description(
     sends=_SUM,
     bytes_per_step=_allreduce_bytes,
     build="timetrial.algorithms.allreduce:build",
+    frameworks=("jax", "torch"),
 )
 DDP: Final = Description(
     title="the same by PyTorch's DistributedDataParallel, while the backward pass still runs",

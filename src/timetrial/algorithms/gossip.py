@@ -1,4 +1,4 @@
-"""Gossip (decentralised SGD): after every step each worker averages its weights with its neighbours'.
+"""Gossip (decentralised SGD): every worker averages its weights with its neighbours', each step.
 
 Neighbours stand beside each other on a ring or a torus. A worker and its d neighbours have equal
 shares 1 / (d + 1): the matrix of shares is symmetric and doubly stochastic, so the mean of all

@@ -1,11 +1,11 @@
 """A server of weights with a bound on staleness: threads of worker 0, one per other worker, TCP.
 
 A worker sends the change that its step made and gets the server's weights back, once no worker is
-more than `staleness` steps behind it. The reply is taken at the very moment at which that holds: with
-a staleness of 0 no worker can have begun the next step, and all get the same weights.
+more than `staleness` steps behind it. The reply is taken at the very moment at which that holds:
+with a staleness of 0 no worker can have begun the next step, and all get the same weights.
 
-Both messages are the n numbers as they lie in memory; a connection begins with a greeting that only a
-worker of this run can know. Nothing listens any more once all workers have come.
+Both messages are the n numbers as they lie in memory; a connection begins with a greeting that only
+a worker of this run can know. Nothing listens any more once all workers have come.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Final, final
 
 import numpy as np
@@ -102,8 +103,7 @@ class Server:
             self._sending += sum(1 for rank in ready if rank != 0)
             self._changed.notify_all()
 
-    def _wait(self, ready: object) -> None:
-        assert callable(ready)
+    def _wait(self, ready: Callable[[], bool]) -> None:
         while not ready():
             if self._lost is not None:
                 raise PeerLostError(self._lost)
@@ -253,7 +253,7 @@ def _receive(connection: socket.socket, place: memoryview) -> None:
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    return memoryview(array).cast("B")
+    return array.view(np.uint8).data
 
 
 def _kind(dtype: np.dtype) -> bytes:

@@ -2,16 +2,17 @@
 
 A tensor of two or more dimensions is a matrix M of its first dimension by the rest (of its
 outermost one in memory). P is the sum over workers of M Q, its columns made orthonormal; the new Q
-is the sum of transposed M times P; all workers continue with P times transposed Q. Q is kept for the
-next step, and begins with normal random numbers, the same in all workers. Vectors are summed as they
-are, in the same call as P. What a worker's own part lost, M - P (its own Q)', it adds to its next
-gradient (`feedback`). With the rank of the matrix nothing is lost.
+is the sum of transposed M times P; all workers continue with P times transposed Q. Q is kept for
+the next step, and begins with normal random numbers, the same in all workers. Vectors are summed as
+they are, in the same call as P. What a worker's own part lost, M - P (its own Q)', it adds to its
+next gradient (`feedback`). With the rank of the matrix nothing is lost.
 
 Columns are made orthonormal by QR (Householder) in place of the source's Gram-Schmidt: it stays
 orthonormal where columns are nearly parallel or zero.
 
-Sends 2 (k-1)/k s bytes per step for every number of: rank times (rows + columns) of each matrix, and
-all vectors. The source compresses every matrix, also those whose thin ones are no smaller.
+Sends 2 (k-1)/k s bytes per step for every number of: rank times (rows + columns) of each matrix,
+and all vectors. As in the source every matrix is compressed, also where the thin ones are no
+smaller.
 
 Source: Vogels, Karimireddy and Jaggi, PowerSGD: practical low-rank gradient compression for
 distributed optimization, arXiv 1905.13727, Algorithms 1 and 2.

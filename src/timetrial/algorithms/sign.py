@@ -1,14 +1,14 @@
 """Signs: one bit per entry of the gradient, eight of them packed into each byte that is sent.
 
 `scaled` (EF-signSGD): a worker sends the signs of every tensor and one scale, the mean absolute
-value; what the two together miss it adds to its gradient of the next step (`feedback`). Every worker
-sums what all have sent. The source defines the scale for one vector and one worker; here it is per
-tensor, and the decoded gradients are summed exactly, without a second compression.
+value; what the two together miss it adds to its gradient of the next step (`feedback`). Every
+worker sums what all have sent. The source defines the scale for one vector and one worker; here it
+is per tensor, and the decoded gradients are summed without a second compression.
 
 `majority` (signSGD with majority vote): only signs; an entry becomes +size or -size as most workers
-say, 0 in a tie. A worker's entry of exactly 0, as dead units have them, votes + in one step and - in
-the next, and the other way round in the worker beside it. The source lets each worker send the sign
-of its momentum; here the task's optimizer applies momentum to the votes.
+say, 0 in a tie. A worker's entry of exactly 0, as dead units have them, votes + in one step and -
+in the next, and the other way round in the worker beside it. The source lets each worker send the
+sign of its momentum; here the task's optimizer applies momentum to the votes.
 
 Entries are added in the order of ranks: weights stay the same in all workers, bit for bit.
 Sends (k-1) (n/8 + L s) bytes per step for L tensors; majority (k-1) n/8.

@@ -33,7 +33,7 @@ class Wire:
 
     def sum(self, values: Tensor) -> None:
         """Replace a vector by its sum over all workers, the same bits in each."""
-        for part in values.split(max(1, SLICE_BYTES // values.element_size())):
+        for part in torch.split(values, max(1, SLICE_BYTES // values.element_size())):
             dist.all_reduce(part, group=self._group)
 
     def gather(self, values: Tensor) -> list[Tensor]:
@@ -76,7 +76,7 @@ class Flat:
             )
         self.sizes = [tensor.numel() for tensor in like]
         self.buffer = like[0].new_zeros(sum(self.sizes))
-        self.segments = list(self.buffer.split(self.sizes))
+        self.segments = list(torch.split(self.buffer, self.sizes))
         self.views = [
             segment.as_strided(tensor.shape, torch.empty_like(tensor).stride())
             for segment, tensor in zip(self.segments, like, strict=True)
