@@ -132,6 +132,7 @@ class Description(NamedTuple):
     build: str | None
     settings: tuple[Setting, ...] = ()
     frameworks: tuple[str, ...] = ("torch",)
+    repeats: bool = True  # whether the same seed gives the same bits
     # refuses numbers of workers that it cannot serve: (k, settings)
     check_workers: Callable[[int, Mapping[str, Value]], None] | None = None
 

@@ -167,5 +167,6 @@ ASYNC_SGD: Final = Description(
     sends="2 (k-1)/k n s in the mean; worker 0 (k-1) n s, the others n s",
     bytes_per_step=_allreduce_bytes,
     build="timetrial.algorithms.async_sgd:build",
+    repeats=False,
     settings=(Setting("staleness", 4, "steps that a worker may be ahead of the slowest", least=0),),
 )
