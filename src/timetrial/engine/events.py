@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from timetrial.rundir import LogReader
-from timetrial.spec import Record, SplitName
+from timetrial.spec import Dtype, Record, SplitName
 
 SegmentName: TypeAlias = Literal[
     "provision",
@@ -16,6 +16,7 @@ SegmentName: TypeAlias = Literal[
     "build",
     "compile",
     "train",
+    "measure",
     "eval",
     "checkpoint",
     "log",
@@ -33,7 +34,7 @@ PARTS: Final = ("data", "forward", "backward", "communication", "optimizer", "fu
 
 
 class Allocated(Record, frozen=True, kw_only=True, tag_field="event", tag="allocated"):
-    """An attempt begins: the machine is taken."""
+    """An attempt begins: the machine is taken, or asked for where `granted` follows."""
 
     t_ns: int
     utc_ns: int
@@ -43,6 +44,13 @@ class Allocated(Record, frozen=True, kw_only=True, tag_field="event", tag="alloc
     pid: int  # of the launcher
 
 
+class Granted(Record, frozen=True, kw_only=True, tag_field="event", tag="granted"):
+    """The machines that were asked for are taken: until now the attempt stood in a queue."""
+
+    t_ns: int
+    attempt: int
+
+
 class Spawned(Record, frozen=True, kw_only=True, tag_field="event", tag="spawned"):
     """A worker process was started."""
 
@@ -50,6 +58,7 @@ class Spawned(Record, frozen=True, kw_only=True, tag_field="event", tag="spawned
     attempt: int
     rank: int
     pid: int
+    host: str | None = None  # None: the launcher's
     limits: Mapping[str, str]  # what was restricted -> how
 
 
@@ -66,6 +75,7 @@ class Exited(Record, frozen=True, kw_only=True, tag_field="event", tag="exited")
     cgroup_cpu_s: float | None
     cgroup_peak_bytes: int | None
     out_of_memory: bool
+    why: str = ""  # where others than the worker know, such as a batch system
 
 
 class Released(Record, frozen=True, kw_only=True, tag_field="event", tag="released"):
@@ -76,7 +86,7 @@ class Released(Record, frozen=True, kw_only=True, tag_field="event", tag="releas
     attempt: int
 
 
-LauncherEvent: TypeAlias = Allocated | Spawned | Exited | Released
+LauncherEvent: TypeAlias = Allocated | Granted | Spawned | Exited | Released
 
 
 # --- written by a worker -----------------------------------------------------------------------
@@ -92,6 +102,7 @@ class Started(Record, frozen=True, kw_only=True, tag_field="event", tag="started
     pid: int
     step: int  # from which it goes on
     checkpoint: str | None  # from which file
+    boot_id: str | None = None  # whose clock `t_ns` is, None: the launcher's
 
 
 class Environment(Record, frozen=True, kw_only=True, tag_field="event", tag="environment"):
@@ -215,6 +226,20 @@ class Ended(Record, frozen=True, kw_only=True, tag_field="event", tag="ended"):
     outlived: int  # processes that still ran when the command had ended, and were killed
 
 
+class Exchanged(Record, frozen=True, kw_only=True, tag_field="event", tag="exchanged"):
+    """An array of one size was summed over all workers, again and again.
+
+    `seconds` has one number per repetition, from this worker's start to its having the sum.
+    """
+
+    t_ns: int
+    step: int  # which of the run's arrays, from 1
+    dtype: Dtype
+    bytes: int  # of the array in one worker
+    seconds: tuple[float, ...]
+    left_out: str | None = None  # why there is no repetition
+
+
 WorkerEvent: TypeAlias = (
     Started
     | Environment
@@ -229,6 +254,7 @@ WorkerEvent: TypeAlias = (
     | Said
     | Refused
     | Ended
+    | Exchanged
 )
 
 LAUNCHER_LOG: Final = LogReader[LauncherEvent](LauncherEvent)  # type: ignore[arg-type]
