@@ -146,7 +146,7 @@ class Choice(NamedTuple):
     @property
     def text(self) -> str:
         """The canonical text, which says every setting: "top-k:ratio=0.01:feedback=true"."""
-        said = (f"{key}={_value_text(value)}" for key, value in self.settings.items())
+        said = (f"{key}={value_text(value)}" for key, value in self.settings.items())
         return ":".join([self.name, *said])
 
 
@@ -168,7 +168,7 @@ def parse_algorithm(text: str) -> Choice:
             seen = "twice" if key in found else "without a value"
             raise UsageError(
                 f"--algorithm {text} says {key} {seen}. Allowed: {key}=VALUE once, such as "
-                f"{key}={_value_text(settings[key].default)}."
+                f"{key}={value_text(settings[key].default)}."
             )
         found[key] = _read(settings[key], value, f"--algorithm {name}:{part}")
     return Choice(name, {key: found.get(key, each.default) for key, each in settings.items()})
@@ -264,7 +264,8 @@ def _read(setting: Setting, text: str, where: str) -> Value:
     return value
 
 
-def _value_text(value: Value) -> str:
+def value_text(value: Value) -> str:
+    """Return a value as it is written: "true", "0.01"."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.15g}" if isinstance(value, float) else str(value)

@@ -92,12 +92,14 @@ ALLREDUCE: Final = Description(
     frameworks=("jax", "torch"),
 )
 DDP: Final = Description(
-    title="the same by PyTorch's DistributedDataParallel, while the backward pass still runs",
+    title="the same as the framework does it: PyTorch's DistributedDataParallel, whose sums run "
+    "beside the backward pass; in JAX one program",
     division="closed",
     source="Li et al. 2020, PyTorch Distributed, arXiv 2006.15704",
     sends=_SUM,
     bytes_per_step=_allreduce_bytes,
     build=None,
+    frameworks=("jax", "torch"),
 )
 LOCAL_SGD: Final = Description(
     title="each worker trains alone; weights are averaged every few steps",
