@@ -14,9 +14,10 @@ from pathlib import Path
 import msgspec
 
 from timetrial.engine.events import LauncherEvent, WorkerEvent
-from timetrial.plan import TASKS, Plan, find_task
+from timetrial.exchange.request import find
+from timetrial.plan import MEASUREMENTS, TASKS, Plan, find_task
 from timetrial.rows import Findings, Row
-from timetrial.taskpage import render_task
+from timetrial.taskpage import render_exchange, render_task
 
 ROOT = Path(__file__).parent.parent
 SCHEMAS = {
@@ -32,6 +33,8 @@ def made() -> dict[str, str]:
     """Return every generated file: path below the repository -> content."""
     tasks = [find_task(name) for name in TASKS.names()]
     files = {f"docs/tasks/{task.name}.md": render_task(task) for task in tasks}
+    measured = [found for name in MEASUREMENTS.names() if (found := find(name)) is not None]
+    files |= {f"docs/tasks/{exchange.name}.md": render_exchange(exchange) for exchange in measured}
     lines = [
         "# Tasks",
         "",
@@ -44,6 +47,11 @@ def made() -> dict[str, str]:
         f"| [{task.name}]({task.name}.md) | {task.title} | {task.targets[-1]} "
         f"| {', '.join(task.implementations)} |"
         for task in tasks
+    ]
+    lines += [
+        f"| [{exchange.name}]({exchange.name}.md) | nothing, it measures: {exchange.title} | none "
+        f"| {', '.join(exchange.implementations)} |"
+        for exchange in measured
     ]
     files["docs/tasks/README.md"] = "\n".join(lines) + "\n"
     for name, (kind, description) in SCHEMAS.items():

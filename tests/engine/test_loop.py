@@ -13,6 +13,7 @@ from timetrial.datasets.load import load_splits
 from timetrial.engine import checkpoint, loop
 from timetrial.engine.clock import Laps, SegmentClock
 from timetrial.engine.events import WORKER_LOG, Evaluated, Measured, Segment
+from timetrial.engine.team import Seat, Team
 from timetrial.plan import Plan, variant_of
 from timetrial.rundir import LogWriter, RunDir
 from timetrial.spec import Split, SplitName, Workload
@@ -46,7 +47,9 @@ class Training:
         budget_left_s: Callable[[int], float] = lambda step: float("inf"),
     ) -> loop.Outcome:
         """Train from the last checkpoint; both functions are given the steps done so far."""
-        saved = checkpoint.latest(self.run, WORKER_LOG.read(self.run.events(0)))
+        saved = next(
+            iter(checkpoint.usable(self.run, WORKER_LOG.read(self.run.events(0))).values()), None
+        )
         work = Workload(task=self.plan.task, seed=self.plan.seed, device="cpu", precision="float64")
         laps = Laps(lambda: None)
         made = fakes.build(work, self.splits, laps)
@@ -62,6 +65,7 @@ class Training:
                 laps=laps,
                 stop_asked=lambda: stop(made._step),
                 budget_left_s=lambda: budget_left_s(made._step),
+                team=Team(Seat()),
             )
             return loop.train(made, session, step=saved.step if saved else 0, reached=False)
 
@@ -130,7 +134,7 @@ def test_own_measures_are_taken_of_the_test_set_at_the_end_outside_every_evaluat
     task = msgspec.structs.replace(
         plan.task, measures=("confusion_matrix", "accuracy_with_dropout_on")
     )
-    training = Training(tmp_path / "run", msgspec.structs.replace(plan, task=task), splits)
+    training = Training(tmp_path / "run", msgspec.structs.replace(plan, learned=task), splits)
     training.attempt()
     events = WORKER_LOG.read(training.run.events(0))
     measured = [e for e in events if isinstance(e, Measured)]
@@ -152,7 +156,7 @@ def test_a_run_on_training_accuracy_stops_on_it_and_still_looks_at_test(
     assert task.hash() != plan.task.hash()
     assert {target.split for target in (*task.targets, task.light_target)} == {"train"}
     easy = msgspec.structs.replace(task.targets[0], threshold=0.5)
-    changed = msgspec.structs.replace(plan, task=task, target=easy)
+    changed = msgspec.structs.replace(plan, learned=task, target=easy)
     training = Training(tmp_path / "run", changed, splits)
     outcome = training.attempt()
     assert outcome.status == "reached"

@@ -24,6 +24,7 @@ ORDER = (
     ("datasets frameworks algorithms tasks", "what the engine is given"),
     ("meter", "reads counters; runs beside the worker"),
     ("scripted", "the open division: a command in the worker's place, its claims judged"),
+    ("exchange", "measuring tasks: what workers exchange, timed in the worker's place"),
     ("worker", "joins engine and task in a process of its own"),
     ("machine", "before launch: an agent describes its machine; before store: records hold it"),
     ("launch", "starts workers and meters"),

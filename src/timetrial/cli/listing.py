@@ -66,7 +66,8 @@ def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def _tasks(_store: Path | None) -> list[dict[str, object]]:
-    from timetrial.plan import TASKS, find_task
+    from timetrial.exchange.request import find
+    from timetrial.plan import MEASUREMENTS, TASKS, find_task
 
     rows: list[dict[str, object]] = []
     for name in TASKS.names():
@@ -77,6 +78,17 @@ def _tasks(_store: Path | None) -> list[dict[str, object]]:
                 "what": task.title,
                 "target": str(task.targets[-1]),
                 "frameworks": ", ".join(task.implementations),
+            }
+        )
+    for name in MEASUREMENTS.names():
+        measured = find(name)
+        assert measured is not None  # the registry names it
+        rows.append(
+            {
+                "task": name,
+                "what": measured.title,
+                "target": None,
+                "frameworks": ", ".join(measured.implementations),
             }
         )
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,8 @@ def show(
     """Show the rules of a task, or what a suite, run or set-up is."""
     from timetrial import plan, suites
     from timetrial.errors import UnknownNameError
-    from timetrial.taskpage import render_task, task_facts
+    from timetrial.exchange import request as measuring
+    from timetrial.taskpage import exchange_facts, render_exchange, render_task, task_facts
 
     if set_up is not None:
         _show_set_up(Path(name), set_up, json=json)
@@ -43,24 +45,38 @@ def show(
     if name in suites.REGISTRY.names():
         _show_suite(name, json=json)
         return
+    measured = measuring.find(name)
+    if measured is not None:
+        _print_page(
+            exchange_facts(measured), render_exchange(measured), json=json, markdown=markdown
+        )
+        return
     if name in plan.TASKS.names():
         task = plan.find_task(name)
     else:
         from timetrial import owntask  # brings NumPy: only where a file is read
 
         if not owntask.is_file_name(name):
-            known = [*plan.TASKS.names(), *suites.REGISTRY.names()]
+            known = [
+                *plan.TASKS.names(),
+                *plan.MEASUREMENTS.names(),
+                *suites.REGISTRY.names(),
+            ]
             raise UnknownNameError("task, suite or run directory", name, known)
         task = owntask.find_task_or_file(name, os.environ, fetch=False).task
+    _print_page(task_facts(task), render_task(task), json=json, markdown=markdown)
+
+
+def _print_page(facts: Mapping[str, object], page: str, *, json: bool, markdown: bool) -> None:
     if json:
-        options.echo_json(task_facts(task))
+        options.echo_json(facts)
     elif markdown:
-        typer.echo(render_task(task), nl=False)
+        typer.echo(page, nl=False)
     else:
         from rich.console import Console
         from rich.markdown import Markdown
 
-        Console().print(Markdown(render_task(task)))
+        Console().print(Markdown(page))
 
 
 def _show_suite(name: str, *, json: bool) -> None:

@@ -22,7 +22,10 @@ REGISTRY: Final = Registry(
     group="timetrial.launchers",
     built_in={
         "local": "timetrial.launch.local:LocalLauncher",
+        "ray": "timetrial.launch.ray:RayLauncher",
+        "shaped": "timetrial.launch.shaped:ShapedLauncher",
         "slurm": "timetrial.launch.slurm:SlurmLauncher",
+        "ssh": "timetrial.launch.ssh:SshLauncher",
     },
 )
 

@@ -64,15 +64,15 @@ class FakeFramework:
         versions = {"fake": "1", "python": platform.python_version()}
         return Setup(versions=versions, threads=threads, settings={}, device_name="cpu")
 
-    def synchronise(self) -> None:
-        """Return at once."""
-
     def connect(self, place: Place) -> Mapping[str, str]:
-        """Connect nothing: each worker learns every mini-batch whole, so all hold the same."""
-        return {}
+        """Accept any place: the fake's workers all learn the same, and exchange nothing."""
+        return {"backend": "none"}
 
     def disconnect(self) -> None:
         """Do nothing."""
+
+    def synchronise(self) -> None:
+        """Return at once."""
 
 
 class FakeImplementation:
@@ -155,6 +155,15 @@ def build_failing(
 ) -> FakeImplementation:
     """Raise RuntimeError in place of building."""
     raise RuntimeError("this implementation always fails")
+
+
+def build_failing_second(
+    work: Workload, splits: Mapping[SplitName, Split], lap: Lap
+) -> FakeImplementation:
+    """Build a fake, but raise RuntimeError in worker 1."""
+    if work.rank == 1:
+        raise RuntimeError("the second worker always fails")
+    return FakeImplementation(work, splits, lap, step_s=SLOW_STEP_S)
 
 
 def write_plugin(folder: Path) -> None:

@@ -35,7 +35,7 @@ def fake_plan(
     base = resolve(Request(task="digits-cnn", settings={**chosen, **(settings or {})}), seed)
     return msgspec.structs.replace(
         base,
-        task=fakes.TASK,
+        learned=fakes.TASK,
         task_hash=fakes.TASK.hash(),
         framework="fake",
         implementation=implementation,
