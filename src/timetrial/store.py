@@ -319,7 +319,7 @@ def by_attempt(
 def _on_one_clock(
     launcher: Sequence[LauncherEvent], worker: Sequence[WorkerEvent]
 ) -> list[WorkerEvent]:
-    """Return the worker's events with `t_ns` of the launcher's machine.
+    """Return a worker's events with `t_ns` of the launcher's machine.
 
     Two machines agree as well as their wall clocks do.
     """
@@ -387,13 +387,16 @@ def read_run(path: Path) -> RunRecord:
             "timetrial run made; `timetrial list runs` shows them."
         )
     launcher = LAUNCHER_LOG.read(run.launcher_events)
+    logs = {
+        rank: _on_one_clock(launcher, WORKER_LOG.read(run.events(rank))) for rank in run.ranks()
+    }
     return RunRecord(
         run=run,
         plan=decode_plan(run.plan.read_bytes(), str(run.plan)),
         done=unseal(run.done.read_bytes(), str(run.done)) if run.done.exists() else None,
         launcher=launcher,
-        worker=_on_one_clock(launcher, WORKER_LOG.read(run.events(0))),
-        others={rank: WORKER_LOG.read(run.events(rank)) for rank in run.ranks() if rank > 0},
+        worker=logs.pop(0, []),
+        others=logs,
     )
 
 
