@@ -18,6 +18,7 @@ from timetrial.engine.events import (
     Evaluated,
     Exited,
     Fenced,
+    Granted,
     LauncherEvent,
     Measured,
     Progress,
@@ -35,7 +36,7 @@ from timetrial.machine import MachineRecord
 from timetrial.meter import records as meters
 from timetrial.meter import together
 from timetrial.plan import Plan, decode_plan
-from timetrial.rundir import Done, MeterFile, RunDir, unseal
+from timetrial.rundir import Done, RunDir, unseal
 from timetrial.spec import MALFORMED
 
 RunState = Literal["planned", "running", "unfinished", "finished"]
@@ -83,6 +84,7 @@ class RunRecord:
         worker: Sequence[WorkerEvent],
         *,
         others: Mapping[int, Sequence[WorkerEvent]] | None = None,
+        set_forward_ns: Mapping[int, int] | None = None,
     ) -> None:
         """Keep what `read_run` read."""
         self.run = run
@@ -91,6 +93,7 @@ class RunRecord:
         self.launcher = launcher
         self.worker = worker
         self.others = dict(others or {})
+        self._set_forward_ns = dict(set_forward_ns or {})
 
     @property
     def workers_events(self) -> dict[int, Sequence[WorkerEvent]]:
@@ -179,45 +182,53 @@ class RunRecord:
 
     @functools.cached_property
     def machine(self) -> MachineRecord | None:
-        """The machine of the last attempt's first worker, None if it was not recorded."""
+        """The machine of the last attempt's worker 0, None if it was not recorded."""
         files = self.run.machines()
         if not files:
             return None
-        first, hosts = self._meter_files.get(0), self.run.hosts()
-        place = hosts.index(first.host) if first is not None and first.host in hosts else -1
+        own = self.run.machine(self.places[0])
+        file = own if own in files else files[-1]
         try:
-            return msgspec.json.decode(files[place].read_bytes(), type=MachineRecord)
+            return msgspec.json.decode(file.read_bytes(), type=MachineRecord)
         except MALFORMED as error:
-            raise FormatError(f"{files[place]} is damaged: {error}. Restore it.") from error
+            raise FormatError(f"{file} is damaged: {error}. Restore it.") from error
 
     @functools.cached_property
+    def places(self) -> dict[int, str]:
+        """The hosts of the last attempt's workers by rank; of worker 0 also before it began."""
+        places: dict[int, str] = {0: ""}
+        for event in self.launcher:
+            if isinstance(event, Allocated):
+                places, host = {0: event.host}, event.host
+            elif isinstance(event, Spawned):
+                places[event.rank] = event.host or host
+        return places
+
+    @property
     def hosts(self) -> int:
-        """On how many machines the last attempt's workers ran, as far as it was recorded.
-
-        The machines that a sampler ran on, else those that were described.
-        """
-        seen = {file.host for file in self._meter_files.values()} or set(self.run.hosts())
-        return max(1, min(len(seen), self.plan.workers))
-
-    @functools.cached_property
-    def _meter_files(self) -> dict[int, MeterFile]:
-        """The sampler logs of the last attempt that has any, by rank."""
-        files = self.run.meter_files(self.plan.workers)
-        return {file.rank: file for file in files if file.attempt == files[-1].attempt}
+        """On how many machines the last attempt's workers ran."""
+        return len(set(self.places.values()))
 
     @functools.cached_property
     def meter_logs(self) -> dict[int, meters.MeterLog]:
         """The samples of the last attempt by rank, without those that nothing was written to."""
+        attempt = max((e.attempt for e in self.launcher if isinstance(e, Allocated)), default=0)
+        files = {rank: self.run.meter(host, attempt, rank) for rank, host in self.places.items()}
+        every = self.run.meters()
+        if self.plan.workers == 1 and every and files[0] not in every:
+            files[0] = every[-1]
         return {
-            rank: meters.read(file.path)
-            for rank, file in self._meter_files.items()
-            if file.path.stat().st_size > 0
+            rank: meters.read(file)
+            for rank, file in files.items()
+            if file in every and file.stat().st_size > 0
         }
 
-    def host_of(self, rank: int) -> str | None:
-        """Return the host of a worker as file names spell it, None without a sampler's log."""
-        file = self._meter_files.get(rank)
-        return None if file is None else file.host
+    def behind_s(self, rank: int) -> float:
+        """Return what the events of a worker in its last attempt were set forward by.
+
+        It is 0 on the launcher's machine; the samples of a worker elsewhere keep its own clock.
+        """
+        return self._set_forward_ns.get(rank, 0) / 1e9
 
     @functools.cached_property
     def meter(self) -> meters.MeterSummary | None:
@@ -227,7 +238,7 @@ class RunRecord:
         """
         each = [
             together.OfWorker(
-                self._meter_files[rank].host,
+                self.places[rank],
                 meters.summary(log, rusage_cpu_s=cpu_seconds(self.exits.get(rank))),
             )
             for rank, log in self.meter_logs.items()
@@ -304,6 +315,39 @@ def by_attempt(
     return events
 
 
+def _on_one_clock(
+    launcher: Sequence[LauncherEvent], worker: Sequence[WorkerEvent]
+) -> list[WorkerEvent]:
+    """Return the worker's events with `t_ns` of the launcher's machine.
+
+    Two machines agree as well as their wall clocks do.
+    """
+    shift_ns = 0
+    events: list[WorkerEvent] = []
+    for event in worker:
+        if isinstance(event, Started):
+            shift_ns = _shift_ns(launcher, event)
+        if shift_ns and isinstance(event, Segment):
+            event = msgspec.structs.replace(event, start_ns=event.start_ns + shift_ns)
+        shifted = msgspec.structs.replace(event, t_ns=event.t_ns + shift_ns) if shift_ns else event
+        events.append(shifted)
+    return events
+
+
+def _shift_ns(launcher: Sequence[LauncherEvent], started: Started) -> int:
+    """Return what to add to the times of a worker's attempt to have those of the launcher."""
+    begun = {event.attempt: event for event in launcher if isinstance(event, Allocated)}
+    here = begun.get(started.attempt)
+    if here is None or started.boot_id in (None, here.boot_id):
+        return 0
+    return (started.utc_ns - started.t_ns) - (here.utc_ns - here.t_ns)
+
+
+def _last_shift_ns(launcher: Sequence[LauncherEvent], worker: Sequence[WorkerEvent]) -> int:
+    started = [event for event in worker if isinstance(event, Started)]
+    return _shift_ns(launcher, started[-1]) if started else 0
+
+
 def _tile(
     attempt: int, launcher: Sequence[LauncherEvent], events: Sequence[WorkerEvent]
 ) -> Iterator[tuple[SegmentName, int, int]]:
@@ -314,6 +358,9 @@ def _tile(
     at = own[0].t_ns
     name: SegmentName = "provision"
     for event in own:
+        if isinstance(event, Granted):
+            yield "wait", at, event.t_ns
+            at = event.t_ns
         if isinstance(event, Spawned) and event.rank == 0:
             yield name, at, event.t_ns
             at, name = event.t_ns, "environment"
@@ -349,13 +396,16 @@ def read_run(path: Path) -> RunRecord:
             f"{path} is not a run directory: it has no plan.json. Name a directory that "
             "timetrial run made; `timetrial list runs` shows them."
         )
+    launcher = LAUNCHER_LOG.read(run.launcher_events)
+    logs = {rank: WORKER_LOG.read(run.events(rank)) for rank in [0, *run.ranks()]}
     return RunRecord(
         run=run,
         plan=decode_plan(run.plan.read_bytes(), str(run.plan)),
         done=unseal(run.done.read_bytes(), str(run.done)) if run.done.exists() else None,
-        launcher=LAUNCHER_LOG.read(run.launcher_events),
-        worker=WORKER_LOG.read(run.events(0)),
-        others={rank: WORKER_LOG.read(run.events(rank)) for rank in run.ranks() if rank > 0},
+        launcher=launcher,
+        worker=_on_one_clock(launcher, logs[0]),
+        others={rank: _on_one_clock(launcher, log) for rank, log in logs.items() if rank > 0},
+        set_forward_ns={rank: _last_shift_ns(launcher, log) for rank, log in logs.items()},
     )
 
 

@@ -25,8 +25,8 @@ ORDER = (
     ("meter", "reads counters; runs beside the worker"),
     ("scripted", "the open division: a command in the worker's place, its claims judged"),
     ("worker", "joins engine and task in a process of its own"),
+    ("machine", "before launch: an agent describes its machine; before store: records hold it"),
     ("launch", "starts workers and meters"),
-    ("machine", "before store: records hold the machine"),
     ("store", "run directories read back"),
     ("stats", "records in, estimates out"),
     ("rows references prices", "what every table is made of; published results become rows"),
@@ -45,7 +45,7 @@ RANKS = {part: rank for rank, part in enumerate(" ".join(line for line, _ in ORD
 
 MODULES = sorted(SOURCE.rglob("*.py"))
 # programs of their own: what they print goes to people, or to the log of who started them
-PRINTERS = ("cli/", "worker.py", "meter/sampler.py", "testing/fakes.py")
+PRINTERS = ("cli/", "worker.py", "launch/agent.py", "meter/sampler.py", "testing/fakes.py")
 
 
 class Import(NamedTuple):

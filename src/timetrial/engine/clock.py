@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 from timetrial.engine.events import Fenced, Segment, SegmentName
 from timetrial.rundir import LogWriter
 
 Now = Callable[[], int]
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str | None:
+    """Return what tells this start of this machine from all others; None: not on this system.
+
+    Times of the monotonic clock can be compared only where it is the same.
+    """
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None
 
 
 class SegmentClock:

@@ -33,7 +33,7 @@ PARTS: Final = ("data", "forward", "backward", "communication", "optimizer", "fu
 
 
 class Allocated(Record, frozen=True, kw_only=True, tag_field="event", tag="allocated"):
-    """An attempt begins: the machine is taken."""
+    """An attempt begins: the machine is taken, or asked for where `granted` follows."""
 
     t_ns: int
     utc_ns: int
@@ -43,6 +43,13 @@ class Allocated(Record, frozen=True, kw_only=True, tag_field="event", tag="alloc
     pid: int  # of the launcher
 
 
+class Granted(Record, frozen=True, kw_only=True, tag_field="event", tag="granted"):
+    """The machines that were asked for are taken: until now the attempt stood in a queue."""
+
+    t_ns: int
+    attempt: int
+
+
 class Spawned(Record, frozen=True, kw_only=True, tag_field="event", tag="spawned"):
     """A worker process was started."""
 
@@ -50,6 +57,7 @@ class Spawned(Record, frozen=True, kw_only=True, tag_field="event", tag="spawned
     attempt: int
     rank: int
     pid: int
+    host: str | None = None  # None: the launcher's
     limits: Mapping[str, str]  # what was restricted -> how
 
 
@@ -66,6 +74,7 @@ class Exited(Record, frozen=True, kw_only=True, tag_field="event", tag="exited")
     cgroup_cpu_s: float | None
     cgroup_peak_bytes: int | None
     out_of_memory: bool
+    why: str = ""  # where others than the worker know, such as a batch system
 
 
 class Released(Record, frozen=True, kw_only=True, tag_field="event", tag="released"):
@@ -76,7 +85,7 @@ class Released(Record, frozen=True, kw_only=True, tag_field="event", tag="releas
     attempt: int
 
 
-LauncherEvent: TypeAlias = Allocated | Spawned | Exited | Released
+LauncherEvent: TypeAlias = Allocated | Granted | Spawned | Exited | Released
 
 
 # --- written by a worker -----------------------------------------------------------------------
@@ -92,6 +101,7 @@ class Started(Record, frozen=True, kw_only=True, tag_field="event", tag="started
     pid: int
     step: int  # from which it goes on
     checkpoint: str | None  # from which file
+    boot_id: str | None = None  # whose clock `t_ns` is, None: the launcher's
 
 
 class Environment(Record, frozen=True, kw_only=True, tag_field="event", tag="environment"):

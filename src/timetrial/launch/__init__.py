@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, runtime_checkable
 
 from timetrial._registry import Registry
 from timetrial.plan import Plan
@@ -20,7 +20,13 @@ from timetrial.spec import Record
 REGISTRY: Final = Registry(
     "launcher",
     group="timetrial.launchers",
-    built_in={"local": "timetrial.launch.local:LocalLauncher"},
+    built_in={
+        "local": "timetrial.launch.local:LocalLauncher",
+        "ray": "timetrial.launch.ray:RayLauncher",
+        "shaped": "timetrial.launch.shaped:ShapedLauncher",
+        "slurm": "timetrial.launch.slurm:SlurmLauncher",
+        "ssh": "timetrial.launch.ssh:SshLauncher",
+    },
 )
 
 ON_THIS_MACHINE: Final = ("local", "shaped")  # whose workers are pinned to this machine's CPUs
@@ -36,6 +42,8 @@ class Exit(Record, frozen=True, kw_only=True):
     cgroup_cpu_s: float | None
     cgroup_peak_bytes: int | None
     out_of_memory: bool
+    utc_ns: int | None = None  # when, by the wall clock of its machine; None: as it is seen
+    why: str = ""  # where others than the worker know, such as a batch system
 
 
 class Job(Protocol):
@@ -63,6 +71,34 @@ class Job(Protocol):
         trace: TracebackType | None,
     ) -> None:
         """Leave nothing behind: no process, no group."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A job on other machines, which may have to be waited for. `pids` are whole afterwards."""
+
+    granted_ns: int | None  # when it got its machines, by this machine's monotonic clock
+    spawned_ns: Mapping[int, int]  # rank -> likewise, when the worker was started
+    hosts: Mapping[int, str]  # rank -> the machine's own name
+
+    def waiting(self) -> bool:
+        """Return whether workers are still to be started. Does not block.
+
+        Raises:
+            LaunchError: They cannot be.
+        """
+
+
+@runtime_checkable
+class Farms(Protocol):
+    """A launcher with room for several runs at once, no core in two of them."""
+
+    def capacity(self, plan: Plan) -> int:
+        """Return how many runs like `plan` find free cores at once, now; 0: it would wait.
+
+        Raises:
+            LaunchError, UsageError: It can never run there.
+        """
 
 
 class Launcher(Protocol):

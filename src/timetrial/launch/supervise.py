@@ -8,14 +8,15 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
+from timetrial.engine.clock import boot_id
 from timetrial.engine.events import (
     LAUNCHER_LOG,
     WORKER_LOG,
     Allocated,
     Exited,
+    Granted,
     Released,
     Spawned,
     Started,
@@ -25,16 +26,15 @@ from timetrial.engine.events import (
 )
 from timetrial.engine.team import EXIT_LOST
 from timetrial.errors import DiskError, LaunchError, StoreError
-from timetrial.launch import Exit, Launcher
+from timetrial.launch import Elsewhere, Exit, Job, Launcher
 from timetrial.plan import FORMAT, Plan
 from timetrial.rundir import Done, LogWriter, RunDir, seal, write_atomically
 
 POLL_S: Final = 0.04  # how late a worker's end is seen at most; each look costs it a little
 LOOK_S: Final = 0.2
-GRACE_S: Final = 15.0  # for the other workers, once one has ended
+GRACE_S: Final = 10.0  # for the other workers, once one has ended
 EXIT_DISK: Final = 74
 EXIT_ASKED: Final = 75
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 Watch = Callable[[Sequence[WorkerEvent]], None]
 """Called with the worker's new events, about five times a second, also when there are none."""
@@ -57,10 +57,13 @@ def supervise(
 ) -> Result:
     """Run one attempt of `plan` in `run` to its end.
 
+    Time in a batch system's queue does not count towards the plan's timeout.
+
     `prepare` is called once the directory is locked, before the attempt begins: what it writes
     there cannot meet another process's work.
 
-    Ctrl-C (KeyboardInterrupt) asks the workers to save and end, then goes on upwards.
+    Ctrl-C asks the workers to save and end, then goes on upwards; so does a KeyboardInterrupt that
+    `watch` raises, which is how several runs at once are stopped.
 
     Raises:
         LaunchError: The workers could not be started.
@@ -85,7 +88,7 @@ def supervise(
                 t_ns=time.monotonic_ns(),
                 utc_ns=time.time_ns(),
                 attempt=attempt,
-                boot_id=_BOOT_ID.read_text().strip() if _BOOT_ID.exists() else None,
+                boot_id=boot_id(),
                 host=socket.gethostname(),
                 pid=os.getpid(),
             )
@@ -134,23 +137,14 @@ class _Left(NamedTuple):
 def _attend(
     run: RunDir, plan: Plan, launcher: Launcher, attempt: int, *, log: LogWriter, watch: Watch
 ) -> _Left:
-    deadline = time.monotonic() + plan.rhythm.timeout_s
     offset = run.events(0).stat().st_size if run.events(0).exists() else 0
     timed_out = interrupted = False
     outlived: Sequence[int] = ()
     look_at = 0.0
     grace_over = float("inf")
     with launcher.start(run, plan, attempt) as job:
-        for rank, pid in job.pids.items():
-            log.write(
-                Spawned(
-                    t_ns=time.monotonic_ns(),
-                    attempt=attempt,
-                    rank=rank,
-                    pid=pid,
-                    limits=job.limits.get(rank, {}),
-                )
-            )
+        logged_ns = _log_beginnings(job, attempt, log=log, watch=watch)
+        deadline = time.monotonic() + plan.rhythm.timeout_s
         exits: Mapping[int, Exit] = {}
         told: set[int] = set()
         while len(exits) < plan.workers:
@@ -174,16 +168,59 @@ def _attend(
                     job.kill()
                 interrupted = True
                 job.ask_to_stop()
-            instant = time.monotonic_ns()
-            for rank in sorted(set(exits) - told):
+            for at_ns, rank in sorted((_ended_ns(exits[r]), r) for r in set(exits) - told):
                 told.add(rank)
-                log.write(_exited(instant, attempt, rank, exits[rank]))
+                logged_ns = max(logged_ns, at_ns)
+                log.write(_exited(logged_ns, attempt, rank, exits[rank]))
                 grace_over = min(grace_over, time.monotonic() + GRACE_S)
     if run.events(0).exists():
         watch(WORKER_LOG.read_from(run.events(0), offset)[0])
     if interrupted:
         raise KeyboardInterrupt
     return _Left(exits, timed_out, outlived)
+
+
+def _log_beginnings(job: Job, attempt: int, *, log: LogWriter, watch: Watch) -> int:
+    """Write which workers were started, once they are; return the last line's `t_ns`.
+
+    A KeyboardInterrupt while the job still waits goes upwards at once: nothing is to be saved.
+    """
+    at_ns = 0
+    if not isinstance(job, Elsewhere):
+        for rank, pid in job.pids.items():
+            at_ns, limits = time.monotonic_ns(), job.limits.get(rank, {})
+            log.write(Spawned(t_ns=at_ns, attempt=attempt, rank=rank, pid=pid, limits=limits))
+        return at_ns
+    look_at = 0.0
+    while job.waiting():
+        if time.monotonic() >= look_at:
+            look_at = time.monotonic() + LOOK_S
+            watch(())
+        time.sleep(POLL_S)
+    if job.granted_ns is not None:
+        at_ns = job.granted_ns
+        log.write(Granted(t_ns=at_ns, attempt=attempt))
+    for rank in sorted(job.pids, key=lambda rank: job.spawned_ns[rank]):
+        at_ns = max(at_ns, job.spawned_ns[rank])
+        log.write(
+            Spawned(
+                t_ns=at_ns,
+                attempt=attempt,
+                rank=rank,
+                pid=job.pids[rank],
+                host=job.hosts[rank],
+                limits=job.limits.get(rank, {}),
+            )
+        )
+    return at_ns
+
+
+def _ended_ns(exit_: Exit) -> int:
+    """Return when a worker ended on this machine's clock: by its agent's word, or just now."""
+    now_ns = time.monotonic_ns()
+    if exit_.utc_ns is None:
+        return now_ns
+    return min(now_ns, now_ns - (time.time_ns() - exit_.utc_ns))
 
 
 def _exited(t_ns: int, attempt: int, rank: int, exit_: Exit) -> Exited:
@@ -198,6 +235,7 @@ def _exited(t_ns: int, attempt: int, rank: int, exit_: Exit) -> Exited:
         cgroup_cpu_s=exit_.cgroup_cpu_s,
         cgroup_peak_bytes=exit_.cgroup_peak_bytes,
         out_of_memory=exit_.out_of_memory,
+        why=exit_.why,
     )
 
 
@@ -217,9 +255,9 @@ def _judge(run: RunDir, left: _Left, attempt: int) -> Result:
     lost = [word.detail for rank, word in words.items() if word and codes[rank] == EXIT_LOST]
     signalled = [rank for rank, code in codes.items() if code < 0 and rank not in left.outlived]
     if signalled:
-        return Result(
-            None, f"{_worker(codes, signalled[0])} ended by signal {-codes[signalled[0]]}"
-        )
+        first_rank, why = signalled[0], left.exits[signalled[0]].why
+        said = f"{_worker(codes, first_rank)} ended by signal {-codes[first_rank]}"
+        return Result(None, f"{said}: {why}" if why else said)
     failed = [word for word in words.values() if word and word.status not in (None, "reached",
                                                                              "budget")]  # fmt: skip
     if failed:  # the first of them; those that lost it ended for that reason

@@ -84,7 +84,8 @@ CLOCKS: Final[dict[str, Clock]] = {
         _clock(
             "billed",
             tuple(name for name in ALL if name != "wait"),
-            "From allocation to release of the machine; time between attempts is not billed.",
+            "From allocation to release of the machine; time between attempts, and in a batch "
+            "system's queue, is not billed.",
             "timetrial; billing as clouds do it",
         ),
         _clock(

@@ -5,12 +5,13 @@ A subclass gives the part by a fixture: `case`, `framework`, `launcher` or `task
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,7 +25,7 @@ from timetrial.engine.events import PARTS, WORKER_LOG, Checkpointed, Evaluated, 
 from timetrial.engine.metrics import digest
 from timetrial.errors import FormatError, UsageError
 from timetrial.frameworks import Framework
-from timetrial.launch import Exit, Job, Launcher
+from timetrial.launch import Elsewhere, Exit, Job, Launcher
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
 from timetrial.spec import Build, Implementation, Lap, Split, SplitName, Task, Workload
@@ -252,7 +253,12 @@ class TaskContract:
 
 
 class LauncherContract:
-    """A launcher for this machine, given by the fixture `launcher`; workers train the fake."""
+    """A launcher, given by the fixture `launcher`; its workers train the fake.
+
+    With `elsewhere` the plan is one for other machines: one core, no CPU of this one by number.
+    """
+
+    elsewhere = False
 
     @pytest.fixture(autouse=True)
     def _fakes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,8 +266,8 @@ class LauncherContract:
         monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"), prepend=os.pathsep)
 
     def test_a_worker_is_told_its_place(self, launcher: Launcher, tmp_path: Path) -> None:
-        run, plan = _placed(tmp_path, "build_telling")
-        with launcher.start(run, plan, 0) as job:
+        run, plan = _placed(tmp_path, "build_telling", elsewhere=self.elsewhere)
+        with _started(launcher, run, plan) as job:
             assert list(job.pids) == list(range(plan.workers))
             assert _exits(job)[0].code == 0
         told = json.loads(run.stdout(0).read_text().splitlines()[0])
@@ -272,8 +278,8 @@ class LauncherContract:
 
     def test_exit_codes_come_back_with_counters(self, launcher: Launcher, tmp_path: Path) -> None:
         for build, code in (("build", 0), ("build_failing", 70)):
-            run, plan = _placed(tmp_path, build)
-            with launcher.start(run, plan, 0) as job:
+            run, plan = _placed(tmp_path, build, elsewhere=self.elsewhere)
+            with _started(launcher, run, plan) as job:
                 left = _exits(job)[0]
                 assert _exits(job)[0] == left  # asking again does not change the answer
             assert left.code == code
@@ -283,8 +289,8 @@ class LauncherContract:
     def test_a_worker_asked_to_stop_saves_its_state(
         self, launcher: Launcher, tmp_path: Path
     ) -> None:
-        run, plan = _placed(tmp_path, "build_slow")
-        with launcher.start(run, plan, 0) as job:
+        run, plan = _placed(tmp_path, "build_slow", elsewhere=self.elsewhere)
+        with _started(launcher, run, plan) as job:
             _wait_for_training(run)
             job.ask_to_stop()
             assert _exits(job)[0].code == 75
@@ -296,8 +302,8 @@ class LauncherContract:
         assert saved[-1].step == events[-1].step > 0
 
     def test_a_killed_worker_ends_by_the_signal(self, launcher: Launcher, tmp_path: Path) -> None:
-        run, plan = _placed(tmp_path, "build_slow")
-        with launcher.start(run, plan, 0) as job:
+        run, plan = _placed(tmp_path, "build_slow", elsewhere=self.elsewhere)
+        with _started(launcher, run, plan) as job:
             _wait_for_training(run)
             assert not job.poll()
             job.kill()
@@ -307,18 +313,31 @@ class LauncherContract:
     def test_leaving_early_leaves_no_process_behind(
         self, launcher: Launcher, tmp_path: Path
     ) -> None:
-        run, plan = _placed(tmp_path, "build_slow")
+        run, plan = _placed(tmp_path, "build_slow", elsewhere=self.elsewhere)
         before = _children()
-        with launcher.start(run, plan, 0):
+        with _started(launcher, run, plan):
             _wait_for_training(run)
         assert _children() <= before
 
 
-def _placed(store: Path, build: str) -> tuple[RunDir, Plan]:
+def _placed(store: Path, build: str, *, elsewhere: bool) -> tuple[RunDir, Plan]:
     plan = runs.fake_plan(implementation=f"timetrial.testing.fakes:{build}")
+    if elsewhere:
+        plan = msgspec.structs.replace(plan, cpus=None, cores=1)
     # beyond reach: a slow run lasts until it is interrupted
     steps = 10**9 if build == "build_slow" else plan.steps_max
     return runs.place(store, msgspec.structs.replace(plan, steps_max=steps))
+
+
+@contextlib.contextmanager
+def _started(launcher: Launcher, run: RunDir, plan: Plan) -> Iterator[Job]:
+    """A job whose workers have all been started."""
+    with launcher.start(run, plan, 0) as job:
+        deadline = time.monotonic() + WAIT_S
+        while isinstance(job, Elsewhere) and job.waiting():
+            assert time.monotonic() < deadline, f"only {job.pids} were started in {WAIT_S:g} s"
+            time.sleep(0.01)
+        yield job
 
 
 def _exits(job: Job) -> Mapping[int, Exit]:

@@ -1,0 +1,107 @@
+"""Makes a run directory that was sent here this machine's own: python -m timetrial.launch.arrival.
+
+The paths in a plan are those of the machine that made it. The same data set is looked for along
+this machine's own search path, or fetched, and the copy of the plan here names those files, and the CPUs
+that the worker got; nothing else in it changes. The last line of what is printed says what this
+environment holds, where the files are, or which file of a user's own data is to be sent first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from timetrial import datasets
+from timetrial import plan as plans
+from timetrial.datasets import _decoded, sources
+from timetrial.datasets.info import DatasetInfo
+from timetrial.datasets.prepare import prepare
+from timetrial.errors import DataError, TimetrialError
+from timetrial.launch.shipment import Contents, contents
+from timetrial.plan import Plan
+from timetrial.rundir import RunDir, pretty_json, write_atomically
+from timetrial.spec import Record
+
+
+class Arrived(Record, frozen=True, kw_only=True):
+    """What a worker would find here."""
+
+    contents: Contents
+    places: Mapping[str, str] = msgspec.field(default_factory=dict)  # file -> what gave it
+    send: str = ""  # a path here, below the cache, to which the plan's decoded file is to be sent
+    error: str = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Find the data, write the plan; return 0, also where it cannot be had."""
+    parser = argparse.ArgumentParser(prog="timetrial.launch.arrival", description=__doc__)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--cpus", help="those of the worker, such as 0,2; default: not restricted")
+    options = parser.parse_args(arguments)
+    run = RunDir(options.run_dir)
+    cpus = None if options.cpus is None else tuple(map(int, options.cpus.split(",")))
+    places: Mapping[str, str] = {}
+    send = error = ""
+    try:
+        places, send = relocate(run, sources.search_path(os.environ), cpus)
+    except TimetrialError as refusal:
+        error = str(refusal)
+    told = Arrived(contents=contents(), places=places, send=send, error=error)
+    sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+    return 0
+
+
+def relocate(
+    run: RunDir, path: sources.SearchPath, cpus: tuple[int, ...] | None
+) -> tuple[Mapping[str, str], str]:
+    """Have the plan in `run` name this machine's files of its data set, and the worker's CPUs.
+
+    Returns file -> what gave it, or else the name below the cache that a file is to be sent to.
+
+    Raises:
+        DataError, MissingExtraError: They cannot be had here.
+    """
+    plan = plans.decode_plan(run.plan.read_bytes(), str(run.plan))
+    decoded = _decoded.named_in(plan.data_files)
+    info = _registered(plan)
+    if info is not None:
+        located = prepare(info, path, fetch=True)
+        files, places = located.files, located.places
+        if decoded is not None and decoded.key() not in files:
+            raise DataError(
+                f"The data set {info.name!r} is decoded here by {', '.join(places.values())}; the "
+                f"plan has {', '.join(plan.data_sources.values())}. Other versions may give other "
+                "values. Install the same on both machines."
+            )
+    elif decoded is not None:
+        name = f"data/{plan.task.dataset.name}/{Path(decoded.path).name}"
+        here = Path(path.cache_dir) / name
+        if not here.is_file():
+            return {}, name
+        files, places = {decoded.key(): str(here)}, {decoded.key(): f"cache: {here}"}
+    else:
+        raise DataError(
+            f"The data set {plan.task.dataset.name!r} is not known on this machine. Install the "
+            "package here that brings it."
+        )
+    moved = msgspec.structs.replace(plan, data_files=files, data_sources=places, cpus=cpus)
+    write_atomically(run.plan, pretty_json(moved))
+    return places, ""
+
+
+def _registered(plan: Plan) -> DatasetInfo | None:
+    """Return the description of a registered data set, None for a user's own of any name."""
+    use = plan.task.dataset
+    if use.name not in datasets.REGISTRY.names():
+        return None
+    info = datasets.get(use.name)
+    return info if use.content_sha256 in (None, info.content_sha256) else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
