@@ -235,7 +235,6 @@ class MirroredJob:
         finally:
             for tender in self._tenders:
                 tender.abandon()
-            self._give_up()
             self._resources.close()
         if error is None:
             self._raise_error()
