@@ -1,10 +1,11 @@
-"""The runs of one invocation: asked for, resolved into plans, run in turn."""
+"""The runs of one invocation: asked for, resolved into plans, run."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from timetrial.datasets.prepare import prepare
 from timetrial.engine.events import WorkerEvent
 from timetrial.errors import DataError, FormatError, UnknownNameError, UsageError
 from timetrial.gridfile import read_grid
-from timetrial.launch import ON_THIS_MACHINE, Launcher
+from timetrial.launch import ON_THIS_MACHINE, Launcher, farm
 from timetrial.launch import REGISTRY as LAUNCHERS
 from timetrial.launch.supervise import Result, supervise
 from timetrial.machine import MachineRecord
@@ -39,13 +40,16 @@ RUNS_MAX: Final = 50  # of one system with `until`
 
 
 class Watcher(Protocol):
-    """Is told how things go; the command line draws progress bars from it."""
+    """Is told how things go; the command line draws progress bars from it.
+
+    Several runs may be between `begin` and `end` at once; it is told one thing at a time.
+    """
 
     def begin(self, plan: Plan, *, number: int, of: int | None) -> None:
         """Run `number` (from 1) of `of` begins; None: as many as it takes."""
 
     def events(self, plan: Plan, events: Sequence[WorkerEvent]) -> None:
-        """The running worker wrote these; called about five times a second."""
+        """The run's worker 0 wrote these; called about five times a second."""
 
     def end(self, plan: Plan, result: Result) -> None:
         """The run has ended."""
@@ -71,7 +75,7 @@ class SilentWatcher:
 
 
 class Batch:
-    """The runs of one invocation: planned ahead, run in turn, each in its own directory."""
+    """The runs of one invocation: planned ahead, each run in its own directory."""
 
     def __init__(self, place: Path, watcher: Watcher, command: Sequence[str]) -> None:
         """Start with no runs."""
@@ -86,6 +90,7 @@ class Batch:
         self._files: dict[str, sources.Located] = {}
         self._tasks: dict[str, owntask.Found] = {}
         self._begun = 0
+        self._telling = threading.Lock()  # several runs at once have one watcher
         self._total: int | None = 0
 
     def add(self, requests: Sequence[Request], seeds: int | Sequence[int]) -> None:
@@ -116,11 +121,16 @@ class Batch:
         self._total = len(self._waiting)
 
     def work(self) -> None:
-        """Run what waits."""
-        while self._waiting:
-            directory, todo = self._waiting[0]
-            self._run_one(directory, todo)
-            self._waiting.pop(0)
+        """Run what waits: several at once where a launcher has room for them, else in turn."""
+        waiting, self._waiting = self._waiting, []
+        rooms: dict[tuple[object, ...], float] = {}  # asked for while none of ours is running
+        shares = []
+        for _, todo in waiting:
+            kind = (todo.launcher, todo.cluster, todo.workers, todo.cores, todo.memory_bytes)
+            if kind not in rooms:
+                rooms[kind] = farm.share_of(_launcher(todo), todo)
+            shares.append(rooms[kind])
+        farm.run_all(waiting, shares, self._run_one)
 
     def work_until(self, requests: Sequence[Request], width: float, deadline: float) -> None:
         """Add runs of each system until its time to target is known to ± `width`.
@@ -165,9 +175,9 @@ class Batch:
         if request.launcher not in LAUNCHERS.names():
             LAUNCHERS.get(request.launcher)
         task, rhythm = plan.apply_settings(task, request)
-        cpus, cores = plan.restrict_workers(request.workers, request.cores)
-        if request.launcher not in ON_THIS_MACHINE:
-            cpus = None
+        cpus, cores = None, request.cores or 1  # elsewhere nobody knows how many there are
+        if request.launcher in ON_THIS_MACHINE:
+            cpus, cores = plan.restrict_workers(request.workers, request.cores)
         try:
             located = self._locate(found.info or find_dataset(task.dataset.name))
         except DataError as error:
@@ -191,7 +201,7 @@ class Batch:
             memory_bytes=request.memory_bytes,
             workers=request.workers,
             launcher=request.launcher,
-            network=request.network,
+            network=plan.network_of(request),
             seed=seed,
             target=plan.choose_target(task, request),
             steps_max=plan.light_steps(task, request),
@@ -245,20 +255,30 @@ class Batch:
             self._total += 1
         return directory
 
-    def _run_one(self, directory: RunDir, todo: Plan) -> None:
-        launcher = cast(Callable[[], Launcher], LAUNCHERS.get(todo.launcher))()
-        self._begun += 1
-        self._watcher.begin(todo, number=self._begun, of=self._total)
+    def _run_one(self, waiting: tuple[RunDir, Plan], hear: farm.Hear) -> None:
+        directory, todo = waiting
+        with self._telling:
+            self._begun += 1
+            self._watcher.begin(todo, number=self._begun, of=self._total)
+
+        def watch(events: Sequence[WorkerEvent]) -> None:
+            hear()
+            with self._telling:
+                self._watcher.events(todo, events)
+
         result = supervise(
             directory,
             todo,
-            launcher,
-            lambda events: self._watcher.events(todo, events),
-            prepare=lambda: self._describe_machine(directory),
+            _launcher(todo),
+            watch,
+            prepare=lambda: self._describe_machine(directory, todo),
         )
-        self._watcher.end(todo, result)
+        with self._telling:
+            self._watcher.end(todo, result)
 
-    def _describe_machine(self, directory: RunDir) -> None:
+    def _describe_machine(self, directory: RunDir, todo: Plan) -> None:
+        if todo.launcher not in ON_THIS_MACHINE:  # its machines are described by their agents
+            return
         here = self._gather(directory)
         write_atomically(directory.machine(here.hostname), pretty_json(here))
 
@@ -287,6 +307,10 @@ class Batch:
             return False
         estimate = intervals.restricted_mean(*measures.as_arrays(times))
         return not sequential.narrow_enough(estimate, width)
+
+
+def _launcher(todo: Plan) -> Launcher:
+    return cast(Callable[[], Launcher], LAUNCHERS.get(todo.launcher))()
 
 
 def _check_readable(draft: Plan) -> None:

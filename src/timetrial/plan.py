@@ -24,6 +24,7 @@ from timetrial.spec import (
     Task,
     for_workers,
 )
+from timetrial.spec.network import check_network, parse_network
 
 FORMAT: Final = 1  # of a run directory; 1: first
 CLOSED_ALGORITHMS: Final = ("allreduce", "ddp")  # synchronous SGD: explicit, the framework's own
@@ -61,6 +62,7 @@ class Rhythm(Record, frozen=True, kw_only=True):
     checkpoint_every_s: float = 30.0  # at the next evaluation after so many seconds; 0: at each
     sample_every_s: float = 1.0  # of the meters; 0: no sampler
     timeout_s: float = 24 * 3600.0  # after which the launcher kills the worker
+    lost_after_s: float = 20.0  # of silence: a worker is frozen or cut off, and the run is ended
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -352,8 +354,9 @@ def _check_settings(
             possible = value is None or value >= 1
         elif key in Rhythm.__struct_fields__:
             value = getattr(rhythm, key)
-            allowed = "above 0" if key == "timeout_s" else "0 and more"
-            possible = math.isfinite(value) and (value > 0 or (value == 0 and key != "timeout_s"))
+            waits = key in ("timeout_s", "lost_after_s")
+            allowed = "above 0" if waits else "0 and more"
+            possible = math.isfinite(value) and (value > 0 or (value == 0 and not waits))
         else:  # of the optimizer
             value = getattr(task.optimizer, key.partition(".")[2])
             allowed = "a finite number"
@@ -430,6 +433,7 @@ def _check_workers(task: Task, request: Request) -> None:
             f"--network {request.network} is not possible with launcher {request.launcher}. "
             "Add --launcher shaped: it gives each worker a network namespace of its own."
         )
+    network_of(request)
     if request.workers == 1:
         for option, value in (("algorithm", request.algorithm), ("partition", request.partition)):
             if value is not None:
@@ -454,6 +458,19 @@ def _check_workers(task: Task, request: Request) -> None:
 
 def _is_closed(algorithm: str, partition: str) -> bool:
     return algorithm in CLOSED_ALGORITHMS and partition == SHUFFLED
+
+
+def network_of(request: Request) -> str | None:
+    """Return the network asked for as its canonical text, None: none is emulated.
+
+    Raises:
+        UsageError: It is no network, or names workers that the run does not have.
+    """
+    if request.network is None:
+        return None
+    network = parse_network(request.network)
+    check_network(network, request.workers)
+    return str(network)
 
 
 def algorithm_of(request: Request) -> str:

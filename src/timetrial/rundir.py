@@ -8,6 +8,7 @@ meter.<host>.jsonl        the sampler's log
 stdout.<rank>.log         what the worker printed, standard error included
 begun.<attempt>.<rank>.json   an agent's word that its worker runs; only where agents start workers
 exit.<attempt>.<rank>.json    likewise: how the worker ended
+network.<attempt>.json    launcher shaped: what passed between the workers, and what it cost
 checkpoints/              states to resume from
 script.<name>             open division: the script as it was planned
 scratch/                  open division, while it runs: data for the command, its predictions
@@ -111,6 +112,10 @@ class RunDir:
     def exit(self, attempt: int, rank: int) -> Path:
         """Return the file in which an agent says how its worker ended."""
         return self.path / f"exit.{attempt}.{rank}.json"
+
+    def network(self, attempt: int) -> Path:
+        """Return the account of an emulated network, for one attempt (from 0)."""
+        return self.path / f"network.{attempt}.json"
 
     def machine(self, host: str) -> Path:
         """Return the file that describes one machine."""

@@ -45,15 +45,13 @@ from timetrial.engine.events import (
     Stopped,
     WorkerEvent,
 )
-from timetrial.engine.team import EXIT_LOST, Seat, Team
+from timetrial.engine.team import DIES_VARIABLE, EXIT_LOST, PARENT_VARIABLE, Seat, Team
 from timetrial.errors import DiskError, PeerLostError, TimetrialError, UsageError
 from timetrial.frameworks import REGISTRY, Connects, Framework, Place
 from timetrial.plan import Plan, cpus_of
 from timetrial.rundir import LogWriter, RunDir
 from timetrial.spec import Build, Compilable, Implementation, Workload
 
-PARENT_VARIABLE: Final = "TIMETRIAL_PARENT"  # process id of a launcher on the same machine
-DIES_VARIABLE: Final = "TIMETRIAL_DIES_WITH_PARENT"  # set by an agent on another machine
 NOTICE_S: Final = 2.0  # how long after an exception it may turn out that a worker is lost
 EXIT_ERROR: Final = 70
 EXIT_DISK: Final = 74
@@ -101,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, cpus_of(plan, int(os.environ.get("LOCAL_RANK", "0"))))
     try:
         past = WORKER_LOG.read(run.events(seat.rank))
-        team = Team(seat, run=plan.run, attempt=options.attempt)
+        wait_s = plan.rhythm.lost_after_s
+        team = Team(seat, run=plan.run, attempt=options.attempt, lost_after_s=wait_s)
         with LogWriter(run.events(seat.rank)) as log:
             worker = Worker(run, plan, log, team, stop)
             return worker.work(past, options.attempt)

@@ -83,14 +83,14 @@ def test_the_last_two_states_are_kept(tmp_path: Path):
 
 def test_the_newest_whole_state_that_the_log_names_is_taken(tmp_path: Path):
     run = RunDir(tmp_path)
-    assert checkpoint.latest(run, []) is None
+    assert checkpoint.usable(run, []) == {}
     events = [saved(run, step, b"%d" % step) for step in (5, 10, 15)]
     saved(run, 20)  # on disk, but killed before the log said so
-    assert checkpoint.latest(run, events) == events[2]
+    assert next(iter(checkpoint.usable(run, events).values())) == events[2]
     (run.checkpoints / events[2].file).write_bytes(b"damaged")
-    assert checkpoint.latest(run, events) == events[1]
+    assert next(iter(checkpoint.usable(run, events).values())) == events[1]
     (run.checkpoints / events[1].file).unlink()
-    assert checkpoint.latest(run, events) == events[0]
+    assert next(iter(checkpoint.usable(run, events).values())) == events[0]
 
 
 def test_a_log_cannot_name_a_file_outside_of_the_directory(tmp_path: Path):
@@ -101,7 +101,7 @@ def test_a_log_cannot_name_a_file_outside_of_the_directory(tmp_path: Path):
     outside.write_bytes(b"state")
     for name in (str(outside), "../../outside.npz"):
         forged = Checkpointed(t_ns=1, step=5, file=name, bytes=5, sha256=event.sha256)
-        assert checkpoint.latest(run, [forged]) is None
+        assert checkpoint.usable(run, [forged]) == {}
 
 
 def test_what_a_killed_attempt_left_is_tidied_away(tmp_path: Path):

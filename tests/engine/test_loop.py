@@ -13,6 +13,7 @@ from timetrial.datasets.load import load_splits
 from timetrial.engine import checkpoint, loop
 from timetrial.engine.clock import Laps, SegmentClock
 from timetrial.engine.events import WORKER_LOG, Evaluated, Measured, Segment
+from timetrial.engine.team import Seat, Team
 from timetrial.plan import Plan, variant_of
 from timetrial.rundir import LogWriter, RunDir
 from timetrial.spec import Split, SplitName, Workload
@@ -46,7 +47,9 @@ class Training:
         budget_left_s: Callable[[int], float] = lambda step: float("inf"),
     ) -> loop.Outcome:
         """Train from the last checkpoint; both functions are given the steps done so far."""
-        saved = checkpoint.latest(self.run, WORKER_LOG.read(self.run.events(0)))
+        saved = next(
+            iter(checkpoint.usable(self.run, WORKER_LOG.read(self.run.events(0))).values()), None
+        )
         work = Workload(task=self.plan.task, seed=self.plan.seed, device="cpu", precision="float64")
         laps = Laps(lambda: None)
         made = fakes.build(work, self.splits, laps)
@@ -62,6 +65,7 @@ class Training:
                 laps=laps,
                 stop_asked=lambda: stop(made._step),
                 budget_left_s=lambda: budget_left_s(made._step),
+                team=Team(Seat()),
             )
             return loop.train(made, session, step=saved.step if saved else 0, reached=False)
 

@@ -1,4 +1,4 @@
-"""Progress bars on standard error: one for the runs, one for the run at work, one for data."""
+"""Progress bars on standard error: one for all runs, one for each at work, one for data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,18 @@ from rich.progress import (
 
 from timetrial import units
 from timetrial.engine.events import Evaluated, Stopped, WorkerEvent
+from timetrial.launch import ON_THIS_MACHINE
 from timetrial.launch.supervise import Result
 from timetrial.plan import Plan
+
+
+class _Bar:
+    """What is shown of one run."""
+
+    def __init__(self, label: str, task: TaskID) -> None:
+        self.label = label
+        self.task = task
+        self.last: Evaluated | None = None
 
 
 class ProgressWatcher:
@@ -40,10 +50,8 @@ class ProgressWatcher:
             disable=not self._console.is_terminal,
         )
         self._runs: TaskID | None = None
-        self._run: TaskID | None = None
+        self._bars: dict[str, _Bar] = {}
         self._data: TaskID | None = None
-        self._label = ""
-        self._last: Evaluated | None = None
 
     def __enter__(self) -> Self:
         """Begin drawing."""
@@ -55,53 +63,49 @@ class ProgressWatcher:
         self._progress.stop()
 
     def begin(self, plan: Plan, *, number: int, of: int | None) -> None:
-        """Show which run begins."""
-        cores = "1 core" if plan.cores == 1 else f"{plan.cores} cores"
-        light = ", light" if plan.light else ""
-        self._label = f"{plan.task.name}, {plan.framework}, {cores}{light}"
-        self._last = None
+        """Show which run begins, beside those that run already."""
         if self._data is not None:
             self._progress.remove_task(self._data)
             self._data = None
         if self._runs is None:
             self._runs = self._progress.add_task("runs", total=of, note="")
-        self._progress.update(self._runs, total=of, completed=number - 1)
-        if self._run is not None:
-            self._progress.remove_task(self._run)
-        self._run = self._progress.add_task(
-            self._label, total=None if plan.script else plan.steps_max, note="starting"
-        )
+        self._progress.update(self._runs, total=of)
+        label, total = _label(plan), None if plan.script else plan.steps_max
+        waits = plan.launcher not in ON_THIS_MACHINE
+        note = "waiting for machines" if waits else "starting"
+        self._bars[plan.run] = _Bar(label, self._progress.add_task(label, total=total, note=note))
 
     def events(self, plan: Plan, events: Sequence[WorkerEvent]) -> None:
         """Move the bar of the run."""
-        if self._run is None:
+        bar = self._bars.get(plan.run)
+        if bar is None:
             return
         step = max((e.step for e in events if hasattr(e, "step")), default=None)
         for event in events:
             if isinstance(event, Evaluated):
-                self._last = event
+                bar.last = event
             if isinstance(event, Stopped):
                 step = event.step
         note = "starting"
-        if self._last is not None:
-            note = f"{units.percent(self._last.accuracy)} {self._last.split}"
+        if bar.last is not None:
+            note = f"{units.percent(bar.last.accuracy)} {bar.last.split}"
         elif step:
             note = "training"
         if step is not None:
-            self._progress.update(self._run, completed=step, note=note)
+            self._progress.update(bar.task, completed=step, note=note)
 
     def end(self, plan: Plan, result: Result) -> None:
-        """Count the run."""
+        """Count the run, and take its bar away."""
         if self._runs is not None:
             self._progress.advance(self._runs)
+        bar = self._bars.pop(plan.run, None)
+        if bar is None:
+            return
+        self._progress.remove_task(bar.task)
         if self._lines:
             word = result.status or f"unfinished ({result.reason})"
-            seen = (
-                f", {units.percent(self._last.accuracy)} on {self._last.split}"
-                if self._last
-                else ""
-            )
-            self._console.print(f"{self._label}: {word}{seen}", highlight=False)
+            seen = f", {units.percent(bar.last.accuracy)} on {bar.last.split}" if bar.last else ""
+            self._console.print(f"{bar.label}: {word}{seen}", highlight=False)
 
     def data(self, what: str, bytes_done: int, bytes_total: int | None) -> None:
         """Show a download, or what is decoded of one."""
@@ -114,3 +118,9 @@ class ProgressWatcher:
             total=bytes_total,
             note=units.bytes_(bytes_done),
         )
+
+
+def _label(plan: Plan) -> str:
+    cores = "1 core" if plan.cores == 1 else f"{plan.cores} cores"
+    light = ", light" if plan.light else ""
+    return f"{plan.task.name}, {plan.framework}, {cores}{light}"

@@ -111,8 +111,3 @@ def usable(run: RunDir, events: Sequence[WorkerEvent], *, rank: int = 0) -> dict
         if not known and path.is_file() and sha256(path) == event.sha256:
             found[event.step] = event
     return found
-
-
-def latest(run: RunDir, events: Sequence[WorkerEvent]) -> Checkpointed | None:
-    """Return the newest usable checkpoint of a run with one worker, or None."""
-    return next(iter(usable(run, events).values()), None)

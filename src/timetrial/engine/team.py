@@ -2,7 +2,7 @@
 
 Worker 0 decides. The others are told over connections of our own to it (TCP, a JSON value per
 line), so that no framework is needed for it and a worker that waits inside a collective call is
-still heard: a thread of each worker sends a sign of life every second. Who is silent for SILENT_S
+still heard: a thread of each worker sends a sign of life every second. Who is silent for too long
 or gone without a word is lost, and with it the run: each worker that notices ends by itself.
 
 Training is not held up: what worker 0 decides while a stretch of steps runs holds from the next
@@ -26,9 +26,10 @@ from typing import Any, Final, NamedTuple, Self, final
 from timetrial.errors import LaunchError, PeerLostError
 
 BEAT_S: Final = 1.0
-SILENT_S: Final = 20.0  # longer than any pause of the interpreter that was seen, well below 60 s
 JOIN_S: Final = 120.0  # how long the others may take to start
 EXIT_LOST: Final = 76
+PARENT_VARIABLE: Final = "TIMETRIAL_PARENT"  # process id of who started the worker
+DIES_VARIABLE: Final = "TIMETRIAL_DIES_WITH_PARENT"  # set by an agent on another machine
 FIRST_PACE: Final = 4
 _GRACE_S: Final = 3.0  # for the main thread to see for itself that a worker is lost
 _LINE_MAX: Final = 2**20
@@ -93,8 +94,11 @@ class _Peer:
 class Team:
     """All workers of a run as one of them sees them; alone, every call returns at once."""
 
-    def __init__(self, seat: Seat, *, run: str = "", attempt: int = 0) -> None:
+    def __init__(
+        self, seat: Seat, *, run: str = "", attempt: int = 0, lost_after_s: float = 20.0
+    ) -> None:
         """Keep the seat; `join` connects."""
+        self._lost_after_s = lost_after_s
         self.rank, self.size = seat.rank, seat.size
         self._seat = seat
         self._hello = {"run": run, "attempt": attempt}
@@ -104,6 +108,7 @@ class Team:
         self._over = threading.Event()
         self._lost: str | None = None
         self._stop_asked = False
+        self._wait_s = JOIN_S
         self._on_lost: Callable[[str], None] = lambda reason: None
         self._thread: threading.Thread | None = None
 
@@ -117,6 +122,7 @@ class Team:
         """
         if self.size == 1:
             return
+        self._wait_s = wait_s
         deadline = time.monotonic() + wait_s
         self._peers = self._gather_all(deadline) if self.rank == 0 else [self._find_first(deadline)]
         self._thread = threading.Thread(target=self._listen, name="team", daemon=True)
@@ -173,6 +179,7 @@ class Team:
         """
         if self.size == 1:
             return value
+        self._check()
         if self.rank == 0:
             self._send_all({"say": value})
             return value
@@ -202,6 +209,7 @@ class Team:
         """
         if self.size == 1:
             return wanted
+        self._check()
         if self.rank == 0:
             self._send_all({"pace": wanted})
             self._paces.append(wanted)
@@ -236,8 +244,8 @@ class Team:
                 except TimeoutError as error:
                     missing = sorted(set(range(1, self.size)) - set(found))
                     raise PeerLostError(
-                        f"workers {missing} of {self.size} did not come within {JOIN_S:g} s to "
-                        f"{self._seat.address}:{self._seat.port}"
+                        f"workers {missing} of {self.size} did not come within {self._wait_s:g} s "
+                        f"to {self._seat.address}:{self._seat.port}"
                     ) from error
                 peer = self._greet(connection)
                 if peer is not None:
@@ -256,10 +264,10 @@ class Team:
                 content += more
             line, _, rest = content.partition(b"\n")
             hello = json.loads(line)
-            rank = hello.pop("rank")
+            rank = hello.pop("rank") if isinstance(hello, dict) else None
             if hello != self._hello or type(rank) is not int or not 0 < rank < self.size:
                 raise ValueError("a greeting of another run")
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (OSError, ValueError, KeyError):
             connection.close()
             return None
         self._set_up(connection)
@@ -287,13 +295,13 @@ class Team:
                 if time.monotonic() > deadline:
                     raise PeerLostError(
                         f"worker 0 was not found at {self._seat.address}:{self._seat.port} within "
-                        f"{JOIN_S:g} s: {error}"
+                        f"{self._wait_s:g} s: {error}"
                     ) from error
                 time.sleep(0.05)
 
     def _set_up(self, connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(SILENT_S)
+        connection.settimeout(self._lost_after_s)
 
     def _send_all(self, message: dict[str, Any]) -> None:
         line = json.dumps(message).encode() + b"\n"
@@ -346,10 +354,9 @@ class Team:
 
     def _find_silent(self, peers: Sequence[_Peer], now_s: float) -> None:
         for peer in peers:
-            if not peer.gone and now_s - peer.seen_s > SILENT_S:
-                raise PeerLostError(
-                    f"worker {peer.rank} was silent for {SILENT_S:g} s: frozen, or cut off"
-                )
+            if not peer.gone and now_s - peer.seen_s > self._lost_after_s:
+                silence = f"was silent for {self._lost_after_s:g} s: frozen, or cut off"
+                raise PeerLostError(f"worker {peer.rank} {silence}")
 
     def _hear(self, peer: _Peer) -> bool:
         """Take what a worker sent; return whether more can come."""

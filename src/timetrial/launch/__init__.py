@@ -23,6 +23,7 @@ REGISTRY: Final = Registry(
     built_in={
         "local": "timetrial.launch.local:LocalLauncher",
         "ray": "timetrial.launch.ray:RayLauncher",
+        "shaped": "timetrial.launch.shaped:ShapedLauncher",
         "slurm": "timetrial.launch.slurm:SlurmLauncher",
         "ssh": "timetrial.launch.ssh:SshLauncher",
     },

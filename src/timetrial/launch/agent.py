@@ -26,13 +26,13 @@ import msgspec
 
 from timetrial import machine
 from timetrial import plan as plans
+from timetrial.engine.team import DIES_VARIABLE
 from timetrial.errors import LaunchError, TimetrialError
 from timetrial.launch import Exit
 from timetrial.launch.child import Child, WorkerPlace, start_child
 from timetrial.launch.reports import Begun, write_begun, write_exit
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir, is_held, pretty_json, write_atomically
-from timetrial.worker import DIES_VARIABLE
 
 EXIT_UNUSABLE: Final = 78  # the agent itself could not start a worker; no exit file then
 _LOOK_S: Final = 0.04

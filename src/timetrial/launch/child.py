@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, Self, final
 
 import psutil
 
+from timetrial.engine.team import PARENT_VARIABLE
 from timetrial.errors import LaunchError
 from timetrial.launch import Exit
 from timetrial.meter.cgroup import JOIN_FAILED_EXIT, Cgroup, open_cgroup
@@ -205,7 +206,7 @@ def worker_environment(plan: Plan, place: WorkerPlace) -> dict[str, str]:
         "MASTER_ADDR": place.address,
         "MASTER_PORT": str(place.port),
         "PYTHONUNBUFFERED": "1",
-        "TIMETRIAL_PARENT": str(os.getpid()),  # the worker saves and ends when this process is gone
+        PARENT_VARIABLE: str(os.getpid()),  # the worker saves and ends when this process is gone
     }
     allocator = _ALLOCATOR if sys.platform == "linux" else {}
     return {**allocator, **os.environ, **threads, **told}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _MEETING_S: Final = 60.0  # the other tasks wait so long for the first
 _LOOK_S: Final = 0.05
 _NOTICE_S: Final = 90  # before a partition's time limit, SIGTERM: workers save
+_STUBBORN_S: Final = 3.0
 _GONE_S: Final = 30.0  # for the job's processes to end after they were killed
 _MARGIN_MIN: Final = 10  # beyond the plan's own timeout
 _LAST_LINES: Final = 5
@@ -101,11 +102,11 @@ class SlurmBackend:
         self._job = job
         self._folder = folder
         self._partition = partition
-        self._killed = False
+        self._killed_s: float | None = None
 
     def look(self) -> Seen:
         """Ask Slurm's controller."""
-        state = queries.job_state(self._job)
+        state = self._state()
         words = [f"Slurm job {self._job} in partition {self._partition.name}: {state.state}"]
         words += [f"on {state.nodes}"] if state.nodes else []
         words += [f"({state.reason})"] if state.reason and not state.running else []
@@ -114,28 +115,32 @@ class SlurmBackend:
             detail += f"; jobs may share its cores: OverSubscribe={self._partition.shares_cores}"
         if state.waiting:
             return Seen("waiting", detail)
-        if state.running and not (self._killed and state.state == "COMPLETING"):
+        killed = self._killed_s is not None
+        if state.running and not (killed and state.state == "COMPLETING"):
             return Seen("running", detail, state.start_utc_s)
-        return Seen("over", detail, state.start_utc_s, state.signal or 9)
+        signal = 9 if killed else state.signal or 9
+        return Seen("over", detail, state.start_utc_s, signal)
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM to the tasks; cancel a job that still waits."""
-        if queries.job_state(self._job).waiting:
+        if self._state().waiting:
             queries.cancel(self._job)
         else:
             queries.cancel(self._job, signal="TERM")
 
     def kill(self) -> None:
-        """Send SIGKILL to all processes of the job."""
-        self._killed = True
-        queries.cancel(self._job, signal="KILL")
-        queries.cancel(self._job)  # what still waits has no process
+        """Send SIGKILL to the tasks; cancelling the whole job would ask them to stop first."""
+        self._killed_s = time.monotonic()
+        if self._state().waiting:
+            queries.cancel(self._job)
+        else:
+            queries.cancel(f"{self._job}.0", signal="KILL")
 
     def clean(self) -> str:
         """End the job, remove its files; return the last lines of its logs."""
         self.kill()
         deadline = time.monotonic() + _GONE_S
-        while (state := queries.job_state(self._job)).waiting or state.running:
+        while (state := self._state()).waiting or state.running:
             if time.monotonic() > deadline:
                 _log.warning("Slurm job %s is still %s", self._job, state.state)
                 break
@@ -143,6 +148,14 @@ class SlurmBackend:
         said = _last_lines(self._folder)
         shutil.rmtree(self._folder, ignore_errors=True)
         return said
+
+    def _state(self) -> queries.JobState:
+        """Return how the job is; what was killed and goes on had no tasks yet and is cancelled."""
+        state = queries.job_state(self._job)
+        stubborn = self._killed_s is not None and time.monotonic() - self._killed_s > _STUBBORN_S
+        if stubborn and state.state == "RUNNING":
+            queries.cancel(self._job)
+        return state
 
 
 def _last_lines(folder: Path) -> str:

@@ -32,7 +32,7 @@ from timetrial.rundir import Done, LogWriter, RunDir, seal, write_atomically
 
 POLL_S: Final = 0.04  # how late a worker's end is seen at most; each look costs it a little
 LOOK_S: Final = 0.2
-GRACE_S: Final = 15.0  # for the other workers, once one has ended
+GRACE_S: Final = 10.0  # for the other workers, once one has ended
 EXIT_DISK: Final = 74
 EXIT_ASKED: Final = 75
 

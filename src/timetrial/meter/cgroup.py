@@ -35,6 +35,7 @@ _JOIN_SCRIPT: Final = (
     'exec "$@"'
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_SWEEP_S: Final = 60.0  # a process of another container, which cannot be seen, is given that long
 _REMOVAL_S: Final = 2.0  # exited processes leave their group a moment after they can be waited for
 
 _log = logging.getLogger(__name__)
@@ -140,6 +141,7 @@ def open_cgroup(
         for version in versions:
             for counters in _places(version, groups, unique, with_memory=with_memory):
                 try:
+                    _sweep(counters)
                     notes = _make(counters, memory_bytes)
                 except OSError as error:
                     tried.append(f"{error.filename or unique}: {error.strerror or error}")
@@ -198,6 +200,18 @@ def _roomier(group: OwnGroup) -> Path | None:
         if not (group.path / "cpu.max").read_text().startswith("max"):
             return None
     return group.path.parent
+
+
+def _sweep(counters: Counters) -> None:
+    """Remove the empty groups of processes that were killed before they could do it themselves."""
+    for path in {counters.cpu, counters.memory} - {None}:
+        assert path is not None
+        for folder in path.parent.glob("timetrial-*-*-*"):
+            pid = folder.name.rsplit("-", 2)[1]
+            with suppress(OSError):
+                old = time.time() - folder.stat().st_mtime > _SWEEP_S
+                if old and pid.isdecimal() and not Path("/proc", pid).exists():
+                    folder.rmdir()  # refused while processes are in it
 
 
 def _make(counters: Counters, memory_bytes: int | None) -> list[str]:

@@ -5,6 +5,7 @@ No framework is imported here: rules can be read, hashed, listed and compared wi
 rules     the records that decide a task
 shapes    the layers in their places: shapes, parameter counts
 scaling   what several workers make of the rules
+network   the emulated network between them
 contract  what an implementation is handed, and what it must offer
 """
 

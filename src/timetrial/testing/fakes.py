@@ -18,7 +18,7 @@ import numpy as np
 
 from timetrial.engine import checkpoint, seeds
 from timetrial.errors import UsageError
-from timetrial.frameworks import Setup
+from timetrial.frameworks import Place, Setup
 from timetrial.spec import Lap, Precision, Split, SplitName, Target, Task, Workload
 from timetrial.tasks import digits_cnn
 
@@ -43,6 +43,13 @@ TASK: Final[Task] = msgspec.structs.replace(
 )
 
 
+SLOW_TASK: Final[Task] = msgspec.structs.replace(
+    TASK,
+    name="fake-digits-slow",
+    implementations={"fake": "timetrial.testing.fakes:build_slow"},
+)
+
+
 class FakeFramework:
     """A framework that has nothing to set."""
 
@@ -57,8 +64,22 @@ class FakeFramework:
         versions = {"fake": "1", "python": platform.python_version()}
         return Setup(versions=versions, threads=threads, settings={}, device_name="cpu")
 
+    def connect(self, place: Place) -> Mapping[str, str]:
+        """Accept any place: the fake's workers all learn the same, and exchange nothing."""
+        return {"backend": "none"}
+
+    def disconnect(self) -> None:
+        """Do nothing."""
+
     def synchronise(self) -> None:
         """Return at once."""
+
+    def connect(self, place: Place) -> Mapping[str, str]:
+        """Connect nothing: each worker learns every mini-batch whole, so all hold the same."""
+        return {}
+
+    def disconnect(self) -> None:
+        """Do nothing."""
 
 
 class FakeImplementation:
@@ -143,8 +164,17 @@ def build_failing(
     raise RuntimeError("this implementation always fails")
 
 
+def build_failing_second(
+    work: Workload, splits: Mapping[SplitName, Split], lap: Lap
+) -> FakeImplementation:
+    """Build a fake, but raise RuntimeError in worker 1."""
+    if work.rank == 1:
+        raise RuntimeError("the second worker always fails")
+    return FakeImplementation(work, splits, lap, step_s=SLOW_STEP_S)
+
+
 def write_plugin(folder: Path) -> None:
-    """Make `folder`, once it is on sys.path, offer the framework "fake" and the task.
+    """Make `folder`, once it is on sys.path, offer the framework "fake" and its tasks.
 
     It is what installing a package with these entry points leaves. Workers find it by PYTHONPATH.
     """
@@ -154,4 +184,5 @@ def write_plugin(folder: Path) -> None:
     (info / "entry_points.txt").write_text(
         "[timetrial.frameworks]\nfake = timetrial.testing.fakes:FakeFramework\n"
         f"[timetrial.tasks]\n{TASK.name} = timetrial.testing.fakes:TASK\n"
+        f"{SLOW_TASK.name} = timetrial.testing.fakes:SLOW_TASK\n"
     )

@@ -152,6 +152,22 @@ class SlurmCluster:
         """Return the numbers of the jobs that are not over yet."""
         return self.command("squeue", "--noheader", "--format=%A").split()
 
+    def cancel_all(self) -> None:
+        """End all jobs at once."""
+        for job in self.jobs():
+            self.command("scancel", "--full", "--signal=TERM", job)  # of the batch script
+            self.command("scancel", "--signal=KILL", f"{job}.0")
+            self.command("scancel", job)
+
+    def lose(self, node: str) -> None:
+        """Kill a node's daemon and all that it started, as when a machine loses its power."""
+        below = psutil.Process(self.slurmd[node].pid)
+        steps = [p for p in self._left_behind() if _told(p).get("SLURMD_NODENAME") == node]
+        for process in [below, *steps]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self.slurmd[node].wait()
+
     def _cpu_lists(self) -> Iterator[str]:
         """Yield the CPUs of each node: its own while there are enough."""
         here = itertools.cycle(sorted(os.sched_getaffinity(0)))
@@ -233,9 +249,7 @@ class SlurmCluster:
     def _end(self) -> None:
         if self.environment and self._processes:
             with contextlib.suppress(LaunchError, subprocess.TimeoutExpired):
-                for job in self.jobs():
-                    self.command("scancel", "--signal=KILL", "--full", job)
-                    self.command("scancel", job)
+                self.cancel_all()
         for process in reversed(self._processes):  # nodes, controller, munge
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGCONT)
@@ -255,10 +269,12 @@ class SlurmCluster:
         """Yield what jobs and their steps left: told by this cluster's configuration."""
         wanted = self.environment.get("SLURM_CONF")
         for process in psutil.process_iter() if wanted else ():
-            with contextlib.suppress(psutil.Error):
-                own = process.pid == os.getpid()
-                step = process.name() == "slurmstepd" or "SLURM_JOB_ID" in process.environ()
-                if not own and step and process.environ().get("SLURM_CONF") == wanted:
+            told = _told(process)
+            if told.get("SLURM_CONF") == wanted and process.pid != os.getpid():
+                step = "SLURM_JOB_ID" in told
+                with contextlib.suppress(psutil.Error):
+                    step = step or process.name() == "slurmstepd"
+                if step:
                     yield process
 
 
@@ -271,6 +287,13 @@ def _readable_folder() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _told(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
 
 
 def _has_user(name: str) -> bool:
