@@ -22,7 +22,7 @@ from timetrial.batch import (
     uncapped,
 )
 from timetrial.errors import UsageError
-from timetrial.plan import Plan, Request
+from timetrial.plan import MEASUREMENTS, Plan, Request
 from timetrial.results import Runs
 from timetrial.rows import Verdict
 from timetrial.spec import Target
@@ -60,6 +60,7 @@ def run(
     requests, file_seeds, file_store = expand(what, choices)
     place = find_store(store_dir or file_store)
     _check_numbers(seeds=seeds, until=until, at_most_s=at_most_s, calibrate=calibrate)
+    _check_learned(requests, until=until, calibrate=calibrate)
     chosen = seeds if seeds is not None else file_seeds
     if chosen is not None or until is not None:
         requests = uncapped(requests)
@@ -92,6 +93,21 @@ def _check_numbers(
         )
     if at_most_s is not None and until is None:
         raise UsageError("--at-most ends what --until adds. Add --until, such as --until 5%.")
+
+
+def _check_learned(requests: Sequence[Request], *, until: float | None, calibrate: int) -> None:
+    """Refuse what only runs with a target can do, for those that measure."""
+    names = [request.task for request in requests if request.task in MEASUREMENTS.names()]
+    if names and until is not None:
+        raise UsageError(
+            f"--until adds runs until a time to target is known, and {names[0]} has no target. "
+            "Choose --seeds, the number of runs."
+        )
+    if names and calibrate:
+        raise UsageError(
+            f"--calibrate compares runs of one training, and {names[0]} trains nothing. Choose "
+            "--seeds, the number of runs."
+        )
 
 
 def plans(

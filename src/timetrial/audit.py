@@ -12,18 +12,22 @@ from timetrial.engine.events import (
     Allocated,
     Commanded,
     Evaluated,
+    Exchanged,
     Exited,
+    Fenced,
     Released,
     Segment,
     Started,
+    WorkerEvent,
 )
 from timetrial.errors import FormatError, TimetrialError
+from timetrial.exchange import request as measuring
 from timetrial.plan import find_task, variant_of
 from timetrial.rundir import RunDir, sha256, unseal
 from timetrial.scripted import command
 from timetrial.scripted.claims import largest_gap
-from timetrial.spec import Record
-from timetrial.stats import measures
+from timetrial.spec import Exchange, Record, for_workers
+from timetrial.stats import communication, measures
 from timetrial.store import RunRecord
 
 TOLERANCE_S: Final = 0.05
@@ -122,31 +126,43 @@ def segments_sum(record: RunRecord) -> Check:
 
 
 def segments_tile(record: RunRecord) -> Check:
-    """Inside a worker each segment begins where the one before ended."""
-    for attempt, events in store.by_attempt(record.launcher, record.worker).items():
+    """Inside each worker a segment begins where the one before ended."""
+    for where, events in _attempts(record):
         at: int | None = None
         for event in events:
             if isinstance(event, Started):
                 at = event.t_ns
             if isinstance(event, Segment):
                 if event.start_ns != at or event.t_ns < event.start_ns:
-                    detail = f"attempt {attempt}: {event.name} begins at {event.start_ns}, not {at}"
+                    detail = f"{where}: {event.name} begins at {event.start_ns}, not {at}"
                     return Check(name="segments tile", ok=False, detail=detail)
                 at = event.t_ns
     return Check(name="segments tile", ok=True, detail="no gap, no overlap")
 
 
+def _attempts(record: RunRecord) -> Iterator[tuple[str, list[WorkerEvent]]]:
+    """Yield the events of every attempt of every worker, and what to call it."""
+    for rank, log in record.workers_events.items():
+        whose = f"worker {rank}, " if record.plan.workers > 1 else ""
+        for attempt, events in store.by_attempt(record.launcher, log).items():
+            yield f"{whose}attempt {attempt}", events
+
+
 def clock_monotonic(record: RunRecord) -> Check:
-    """Times never go back within an attempt, in neither log."""
+    """Times never go back within an attempt, in no log."""
+    for where, events in _attempts(record):
+        own_times = [event.t_ns for event in events]
+        if own_times != sorted(own_times):
+            detail = f"{where}: a time is before the one above it"
+            return Check(name="clock monotonic", ok=False, detail=detail)
     for attempt, events in store.by_attempt(record.launcher, record.worker).items():
         own = [event for event in record.launcher if event.attempt == attempt]
-        for log in (own, events):
-            times = [event.t_ns for event in log]
-            if times != sorted(times):
-                detail = f"attempt {attempt}: a time is before the one above it"
-                return Check(name="clock monotonic", ok=False, detail=detail)
+        times = [event.t_ns for event in own]
+        if times != sorted(times):
+            detail = f"attempt {attempt}: a time is before the one above it"
+            return Check(name="clock monotonic", ok=False, detail=detail)
         inside = not events or not own or own[0].t_ns <= events[0].t_ns
-        exits = [event.t_ns for event in own if isinstance(event, Exited)]
+        exits = [event.t_ns for event in own if isinstance(event, Exited) and event.rank == 0]
         if not inside or (exits and events and events[-1].t_ns > exits[-1]):
             detail = f"attempt {attempt}: the worker wrote before its start or after its end"
             return Check(name="clock monotonic", ok=False, detail=detail)
@@ -155,6 +171,8 @@ def clock_monotonic(record: RunRecord) -> Check:
 
 def evaluation_counts(record: RunRecord) -> Check:
     """Every evaluation saw every example of its split, and accuracy is a whole number of them."""
+    if record.plan.learned is None:
+        return Check(name="evaluation counts", ok=True, detail="nothing is learned")
     use = record.plan.task.dataset
     sizes = {
         "train": use.train_count,
@@ -176,12 +194,12 @@ def evaluation_counts(record: RunRecord) -> Check:
 
 
 def steps_possible(record: RunRecord) -> Check:
-    """Steps never go back within an attempt and stay within the plan."""
-    for attempt, events in store.by_attempt(record.launcher, record.worker).items():
+    """Steps never go back within an attempt of any worker and stay within the plan."""
+    for where, events in _attempts(record):
         steps = [step for event in events if (step := getattr(event, "step", None)) is not None]
         most = float("inf") if record.plan.script else record.plan.steps_max
         if steps != sorted(steps) or (steps and steps[-1] > most):
-            detail = f"attempt {attempt}: steps go back or beyond {record.plan.steps_max}"
+            detail = f"{where}: steps go back or beyond {record.plan.steps_max}"
             return Check(name="steps possible", ok=False, detail=detail)
     return Check(name="steps possible", ok=True, detail=f"{record.steps} steps")
 
@@ -204,13 +222,16 @@ def repeats_agree(record: RunRecord) -> Check:
 def rules_known(record: RunRecord) -> Check:
     """A closed task has the rules that its hash names, those of this version where it knows it."""
     plan = record.plan
-    if plan.task.hash() != plan.task_hash:
+    if plan.subject.hash() != plan.task_hash:
         return Check(name="rules", ok=False, detail="plan.json: the task's hash is not its rules'")
+    if plan.exchange is not None:
+        return _exchange_known(plan.exchange)
     if plan.division == "open":
         return Check(name="rules", ok=True, detail="open division")
     try:
         here = find_task(plan.task.name)
         here = variant_of(here, dataset=plan.task.dataset.name, eval_split=plan.task.eval_split)
+        here = for_workers(here, plan.workers)
     except TimetrialError:
         return Check(name="rules", ok=True, detail=f"task {plan.task.name} is not known here")
     if here.version == plan.task.version and here.hash() != plan.task_hash:
@@ -223,6 +244,8 @@ def target_claimed(record: RunRecord) -> Check:
     """A run that says `reached` has an evaluation that met its target, and only such a run."""
     if record.done is None:
         return Check(name="status", ok=True, detail="unfinished")
+    if record.plan.exchange is not None:
+        return _all_exchanged(record, record.plan.exchange)
     target = record.plan.target or record.plan.task.targets[-1]
     time = measures.time_to_target(record, target)
     met = time is not None and time.reached
@@ -232,16 +255,94 @@ def target_claimed(record: RunRecord) -> Check:
     return Check(name="status", ok=ok, detail=detail)
 
 
+def _exchange_known(planned: Exchange) -> Check:
+    try:
+        here = measuring.find(planned.name)
+    except TimetrialError:
+        here = None
+    if here is None:
+        return Check(name="rules", ok=True, detail=f"{planned.name} is not known here")
+    if here.version == planned.version and here.hash() != planned.hash():
+        detail = f"{here.name} version {here.version} has other rules here"
+        return Check(name="rules", ok=False, detail=detail)
+    return Check(name="rules", ok=True, detail=f"hash {planned.hash()[:12]}")
+
+
+def _all_exchanged(record: RunRecord, planned: Exchange) -> Check:
+    """A measurement that says `reached` has every array in the log of every worker."""
+    wanted = {(point.dtype, point.bytes) for point in planned.points(light=record.plan.light)}
+    missing = 0
+    for rank in range(record.plan.workers):
+        events = record.workers_events.get(rank, ())
+        seen = {(e.dtype, e.bytes) for e in events if isinstance(e, Exchanged)}
+        missing += len(wanted - seen)
+    claimed = record.done is not None and record.done.status == "reached"
+    detail = f"{missing} arrays of {len(wanted) * record.plan.workers} are not in the logs"
+    return Check(name="status", ok=not (claimed and missing), detail=detail)
+
+
 def cpu_possible(record: RunRecord) -> Check:
     """The counters show no more CPU time than the cores can give in the wall time."""
-    left = record.last_exit
     starts = [event for event in record.launcher if isinstance(event, Allocated)]
-    if left is None or left.user_s is None or left.system_s is None or not starts:
-        return Check(name="cpu possible", ok=True, detail="no counter")
-    used = left.user_s + left.system_s
-    most = (left.t_ns - starts[-1].t_ns) / 1e9 * record.plan.cores
-    detail = f"{used:.2f} of at most {most:.2f} CPU seconds"
-    return Check(name="cpu possible", ok=used <= most * 1.02 + 0.1, detail=detail)
+    details, possible = [], True
+    for rank, left in record.exits.items():
+        used = store.cpu_seconds(left)
+        if used is None or not starts:
+            continue
+        most = (left.t_ns - starts[-1].t_ns) / 1e9 * record.plan.cores
+        whose = f"worker {rank}: " if record.plan.workers > 1 else ""
+        details.append(f"{whose}{used:.2f} of at most {most:.2f} CPU seconds")
+        possible = possible and used <= most * 1.02 + 0.1
+    detail = "; ".join(details) or "no counter"
+    return Check(name="cpu possible", ok=possible, detail=detail)
+
+
+def workers_complete(record: RunRecord) -> Check:
+    """Of a run that came to its end, every worker has a log of its own and did the same steps."""
+    workers = record.plan.workers
+    if record.status not in ("reached", "budget"):
+        return Check(name="workers", ok=True, detail="the run did not come to its end")
+    logs = record.workers_events
+    strange = [rank for rank in logs if rank >= workers]
+    missing = [rank for rank in range(workers) if not logs.get(rank)]
+    started = {
+        rank: [e.rank for e in events if isinstance(e, Started)] for rank, events in logs.items()
+    }
+    foreign = [rank for rank, ranks in started.items() if set(ranks) - {rank}]
+    for what, ranks in (("missing", missing), ("too many", strange), ("of another", foreign)):
+        if ranks:
+            detail = f"{workers} workers; logs {what}: {', '.join(map(str, ranks))}"
+            return Check(name="workers", ok=False, detail=detail)
+    ends = {rank: _last_step(events) for rank, events in logs.items()}
+    detail = f"{workers} workers ended at step {', '.join(map(str, sorted(set(ends.values()))))}"
+    return Check(name="workers", ok=len(set(ends.values())) == 1, detail=detail)
+
+
+def _last_step(events: Sequence[WorkerEvent]) -> int:
+    return max((step for e in events if (step := getattr(e, "step", None)) is not None), default=0)
+
+
+def communication_possible(record: RunRecord) -> Check:
+    """One worker exchanges nothing; several that do so explicitly spend time on it, each of them.
+
+    Said of the steps that were split into parts.
+    """
+    plan = record.plan
+    spent = {
+        rank: [e.parts_ns.get(communication.PART, 0) for e in events if isinstance(e, Fenced)]
+        for rank, events in record.workers_events.items()
+    }
+    name = "communication"
+    if not any(spent.values()):
+        return Check(name=name, ok=True, detail="no step was split")
+    shares = {rank: f"{sum(ns) / 1e9:.3f} s" for rank, ns in spent.items()}
+    detail = f"{plan.workers} workers: {', '.join(shares.values())} in the split steps"
+    if plan.workers == 1:
+        return Check(name=name, ok=not any(map(any, spent.values())), detail=detail)
+    if plan.algorithm != communication.EXPLICIT:
+        return Check(name=name, ok=True, detail=f"{detail}; algorithm {plan.algorithm}")
+    silent = [rank for rank, ns in spent.items() if ns and not any(ns)]
+    return Check(name=name, ok=not silent, detail=detail)
 
 
 def claims_hold(record: RunRecord) -> Check:
@@ -289,6 +390,8 @@ AUDIT: Final[tuple[Callable[[RunRecord], Check], ...]] = (
     cpu_possible,
     claims_hold,
     script_kept,
+    workers_complete,
+    communication_possible,
 )
 
 
@@ -298,11 +401,12 @@ def repeated_seeds(records: Sequence[RunRecord]) -> dict[str, str]:
     for record in records:
         plan = record.plan
         if plan.calibration is None:
-            limits = (plan.cores, plan.memory_bytes, plan.device, plan.precision, plan.workers)
+            limits = (plan.cores, plan.memory_bytes, plan.device, plan.precision)
+            team = (plan.workers, plan.network, plan.algorithm, plan.partition, plan.cluster)
             content = command.files_of(plan).items()
             files = tuple(sorted((Path(path).name, seen) for path, seen in content))
             who = (plan.framework, plan.script, files)
-            groups[(plan.task_hash, *who, plan.launcher, *limits, plan.seed)].append(record)
+            groups[(plan.task_hash, *who, plan.launcher, *limits, *team, plan.seed)].append(record)
     return dict(_repeats(groups.values()))
 
 

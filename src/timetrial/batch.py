@@ -9,29 +9,41 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import msgspec
 
 import timetrial
-from timetrial import findings, frameworks, machine, owntask, plan, references, store, suites
+from timetrial import (
+    algorithms,
+    findings,
+    frameworks,
+    machine,
+    owntask,
+    plan,
+    references,
+    store,
+    suites,
+)
 from timetrial.datasets import get as find_dataset
 from timetrial.datasets import sources
 from timetrial.datasets.info import DatasetInfo
 from timetrial.datasets.prepare import prepare
 from timetrial.engine.events import WorkerEvent
 from timetrial.errors import DataError, FormatError, UnknownNameError, UsageError
+from timetrial.exchange import request as measuring
 from timetrial.gridfile import read_grid
 from timetrial.launch import ON_THIS_MACHINE, Launcher, farm
 from timetrial.launch import REGISTRY as LAUNCHERS
 from timetrial.launch.supervise import Result, supervise
 from timetrial.machine import MachineRecord
-from timetrial.plan import Plan, Request
+from timetrial.plan import Plan, Request, Rhythm
 from timetrial.rundir import RunDir, create_run_dir, pretty_json, write_atomically
 from timetrial.scripted import command
-from timetrial.spec import Task, for_workers
+from timetrial.spec import Exchange, Precision, Target, Task, for_workers
 from timetrial.stats import clocks, intervals, measures, sequential
 from timetrial.store import RunRecord
+from timetrial.tasks.networks import shards
 
 DEFAULT_SEEDS: Final = 3
 _SET_BY_SUITES: Final = ("task", "suite", "light_steps", "seeds_max")
@@ -72,6 +84,23 @@ class SilentWatcher:
 
     def data(self, what: str, bytes_done: int, bytes_total: int | None) -> None:
         """Say nothing."""
+
+
+class _What(NamedTuple):
+    """What a request asks to be learned or measured, resolved."""
+
+    learned: Task | None
+    hash: str
+    framework: str
+    implementation: str
+    precision: Precision
+    target: Target | None
+    steps_max: int
+    rhythm: Rhythm
+    data_files: Mapping[str, str]
+    data_sources: Mapping[str, str]
+    algorithm: str = plan.CLOSED_ALGORITHMS[0]
+    partition: str = plan.SHUFFLED
 
 
 class Batch:
@@ -160,8 +189,61 @@ class Batch:
         Raises:
             UsageError and its kind: Something asked for is not possible.
         """
+        exchange = measuring.find(request.task)
+        what = self._learned(request) if exchange is None else _measured(exchange, request)
+        if request.launcher not in LAUNCHERS.names():
+            LAUNCHERS.get(request.launcher)
+        cpus, cores = None, request.cores or 1  # elsewhere nobody knows how many there are
+        if request.launcher in ON_THIS_MACHINE:
+            cpus, cores = plan.restrict_workers(request.workers, request.cores)
+        draft = Plan(
+            format=plan.FORMAT,
+            run=run_name,
+            batch=self._name,
+            created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            timetrial=timetrial.__version__,
+            learned=what.learned,
+            task_hash=what.hash,
+            division=request.division,
+            framework=what.framework,
+            implementation=what.implementation,
+            device=request.device,
+            precision=what.precision,
+            cpus=cpus,
+            cores=cores,
+            cores_restricted=request.cores is not None,
+            memory_bytes=request.memory_bytes,
+            workers=request.workers,
+            launcher=request.launcher,
+            network=plan.network_of(request),
+            seed=seed,
+            target=what.target,
+            steps_max=what.steps_max,
+            budget_s=request.budget_s,
+            rhythm=what.rhythm,
+            data_files=what.data_files,
+            data_sources=what.data_sources,
+            calibration=None,
+            command=self.command,
+            light=request.light,
+            suite=request.suite,
+            price_usd_per_h=request.price_usd_per_h,
+            provider=request.provider,
+            region=request.region,
+            image=request.image,
+            algorithm=what.algorithm,
+            partition=what.partition,
+            cluster=request.cluster,
+            exchange=exchange,
+        )
+        return command.complete(draft, request, Path.cwd()) if request.script else draft
+
+    def _learned(self, request: Request) -> _What:
+        """Return what a request for a task means, its data set located."""
         found = self._find(request.task)
         task = found.task
+        algorithm = algorithms.parse_algorithm(plan.algorithm_of(request))
+        partition = shards.parse_partition(request.partition or plan.SHUFFLED)
         plan.check_request(task, request)
         task = plan.variant_of(task, dataset=request.dataset, eval_split=request.eval_split)
         task = for_workers(task, request.workers)
@@ -172,56 +254,28 @@ class Batch:
             framework = plan.choose_framework(task, request.framework)
             frameworks.require(framework, workers=request.workers)
             implementation = task.implementations[framework]
-        if request.launcher not in LAUNCHERS.names():
-            LAUNCHERS.get(request.launcher)
+            if request.workers > 1:
+                algorithms.check_algorithm(algorithm, workers=request.workers, framework=framework)
+                shards.check_partition(partition, framework=framework)
         task, rhythm = plan.apply_settings(task, request)
-        cpus, cores = None, request.cores or 1  # elsewhere nobody knows how many there are
-        if request.launcher in ON_THIS_MACHINE:
-            cpus, cores = plan.restrict_workers(request.workers, request.cores)
         try:
             located = self._locate(found.info or find_dataset(task.dataset.name))
         except DataError as error:
             raise _with_alternatives(error, found.task, request) from error
-        draft = Plan(
-            format=plan.FORMAT,
-            run=run_name,
-            batch=self._name,
-            created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            timetrial=timetrial.__version__,
-            task=task,
-            task_hash=task.hash(),
-            division=request.division,
+        return _What(
+            learned=task,
+            hash=task.hash(),
             framework=framework,
             implementation=implementation,
-            device=request.device,
             precision=plan.choose_precision(task, request.precision),
-            cpus=cpus,
-            cores=cores,
-            cores_restricted=request.cores is not None,
-            memory_bytes=request.memory_bytes,
-            workers=request.workers,
-            launcher=request.launcher,
-            network=plan.network_of(request),
-            seed=seed,
             target=plan.choose_target(task, request),
             steps_max=plan.light_steps(task, request),
-            budget_s=request.budget_s,
             rhythm=rhythm,
             data_files=located.files,
             data_sources=located.places,
-            calibration=None,
-            command=self.command,
-            light=request.light,
-            suite=request.suite,
-            price_usd_per_h=request.price_usd_per_h,
-            provider=request.provider,
-            region=request.region,
-            image=request.image,
-            algorithm=plan.algorithm_of(request),
-            partition=request.partition or plan.SHUFFLED,
-            cluster=request.cluster,
+            algorithm=algorithm.text,
+            partition=partition.text,
         )
-        return command.complete(draft, request, Path.cwd()) if request.script else draft
 
     def _find(self, name: str) -> owntask.Found:
         """Return a task, a file's as it was when first asked for: one batch, one set of rules."""
@@ -245,7 +299,7 @@ class Batch:
     def _create(self, draft: Plan) -> RunDir:
         light = "-light" if draft.light else ""
         _check_readable(draft)
-        directory = create_run_dir(self._place, f"{draft.task.name}{light}-{self._name}")
+        directory = create_run_dir(self._place, f"{draft.subject.name}{light}-{self._name}")
         named = msgspec.structs.replace(draft, run=directory.path.name)
         command.keep_copy(directory, named)
         write_atomically(directory.plan, pretty_json(named))
@@ -313,6 +367,26 @@ def _launcher(todo: Plan) -> Launcher:
     return cast(Callable[[], Launcher], LAUNCHERS.get(todo.launcher))()
 
 
+def _measured(exchange: Exchange, request: Request) -> _What:
+    """Return what a request for a measurement means: it needs no data."""
+    measuring.check(exchange, request)
+    framework = measuring.choose_framework(exchange, request.framework)
+    frameworks.require(framework, workers=request.workers)
+    steps = len(exchange.points(light=request.light))
+    return _What(
+        learned=None,
+        hash=exchange.hash(),
+        framework=framework,
+        implementation=exchange.implementations[framework],
+        precision="float32",  # of all but the arrays, which have their own
+        target=None,
+        steps_max=steps,
+        rhythm=measuring.rhythm_of(exchange, request, steps),
+        data_files={},
+        data_sources={},
+    )
+
+
 def _check_readable(draft: Plan) -> None:
     """Refuse a plan that could not be read back: one such would make a whole store unreadable.
 
@@ -323,7 +397,7 @@ def _check_readable(draft: Plan) -> None:
         plan.decode_plan(pretty_json(draft), "The plan")
     except (FormatError, TypeError, ValueError) as error:
         raise UsageError(
-            f"The plan of task {draft.task.name} cannot be stored: {error.__cause__ or error}. "
+            f"The plan of {draft.subject.name} cannot be stored: {error.__cause__ or error}. "
             "Allowed: finite numbers and text. Correct the task's rules."
         ) from error
 
@@ -475,10 +549,9 @@ def named_requests(name: str, *, light: bool = False) -> Sequence[Request]:
                 "`timetrial list frameworks` shows how to install them."
             )
         return [msgspec.structs.replace(request, suite=name) for request in requests]
-    if name not in plan.TASKS.names():
-        raise UnknownNameError(
-            "task or suite", name, [*plan.TASKS.names(), *suites.REGISTRY.names()]
-        )
+    known = [*plan.TASKS.names(), *plan.MEASUREMENTS.names()]
+    if name not in known:
+        raise UnknownNameError("task or suite", name, [*known, *suites.REGISTRY.names()])
     return (Request(task=name),)
 
 

@@ -17,6 +17,7 @@ from timetrial.errors import FormatError, UnknownNameError, UsageError
 from timetrial.spec import (
     MALFORMED,
     Division,
+    Exchange,
     Precision,
     Record,
     SplitName,
@@ -54,6 +55,13 @@ TASKS: Final = Registry(
 )
 
 
+MEASUREMENTS: Final = Registry(
+    "measuring task",
+    group="timetrial.measurements",
+    built_in={"allreduce": "timetrial.exchange.allreduce:ALLREDUCE"},
+)
+
+
 class Rhythm(Record, frozen=True, kw_only=True):
     """How often the engine looks up from training; none of it changes the arithmetic."""
 
@@ -73,11 +81,11 @@ class Plan(Record, frozen=True, kw_only=True):
     batch: str  # the runs of one invocation share it
     created_utc: str
     timetrial: str  # version
-    task: Task
-    task_hash: str
+    learned: Task | None = msgspec.field(name="task")  # None: the run measures, see `exchange`
+    task_hash: str  # of `learned`, or of `exchange`
     division: Division
     framework: str
-    implementation: str  # "module:attribute" of a Build
+    implementation: str  # "module:attribute" of a Build, or of a BuildCollective
     device: str
     precision: Precision
     cpus: tuple[int, ...] | None  # the logical CPUs the run may use; None: cannot be restricted
@@ -111,6 +119,32 @@ class Plan(Record, frozen=True, kw_only=True):
     algorithm: str = CLOSED_ALGORITHMS[0]  # how several workers learn together
     partition: str = SHUFFLED  # which examples each of them sees
     cluster: str | None = None  # where the launcher runs: hosts file, address or partition
+    exchange: Exchange | None = None  # what is measured, in a run that learns nothing
+
+    @property
+    def subject(self) -> Task | Exchange:
+        """What the run learns or measures."""
+        found = self.exchange or self.learned
+        if found is None:
+            raise FormatError(
+                f"The plan of run {self.run} has neither a task nor an exchange. It was damaged; "
+                "restore it from a copy."
+            )
+        return found
+
+    @property
+    def task(self) -> Task:
+        """What the run learns.
+
+        Raises:
+            UsageError: It learns nothing, but measures.
+        """
+        if self.learned is None:
+            raise UsageError(
+                f"{self.subject.name} is a measurement: nothing is learned in it. Name a task; "
+                "`timetrial list` shows them."
+            )
+        return self.learned
 
 
 class Request(Record, frozen=True, kw_only=True):
@@ -401,6 +435,20 @@ def check_request(task: Task, request: Request) -> None:
     budget = request.budget_s
     if budget is not None and not (math.isfinite(budget) and budget > 0):
         raise UsageError(f"--budget {budget:g}s is not possible. Allowed: above 0 s.")
+    if request.division not in get_args(Division):
+        raise UsageError(
+            f"--division {request.division} is not possible. "
+            f"Allowed: {', '.join(get_args(Division))}."
+        )
+    check_place(request)
+
+
+def check_place(request: Request) -> None:
+    """Refuse a machine, a price or a network that cannot be, whatever is run.
+
+    Raises:
+        UsageError: With the value seen and what is allowed.
+    """
     if request.memory_bytes is not None and request.memory_bytes <= 0:
         raise UsageError(f"--memory {request.memory_bytes} is not possible. Allowed: above 0.")
     price = request.price_usd_per_h
@@ -409,16 +457,17 @@ def check_request(task: Task, request: Request) -> None:
             f"--price-per-hour {price:g} is not possible. Allowed: above 0 USD; leave it out where "
             "the price is not known."
         )
-    if request.division not in get_args(Division):
-        raise UsageError(
-            f"--division {request.division} is not possible. "
-            f"Allowed: {', '.join(get_args(Division))}."
-        )
     if not _DEVICE.fullmatch(request.device):
         raise UsageError(
             f"--device {request.device} is not possible. "
             "Allowed: cpu, cuda, cuda:N, rocm, rocm:N, mps, tpu, tpu:N."
         )
+    if request.network is not None and request.launcher != "shaped":
+        raise UsageError(
+            f"--network {request.network} is not possible with launcher {request.launcher}. "
+            "Add --launcher shaped: it gives each worker a network namespace of its own."
+        )
+    network_of(request)
 
 
 def _check_workers(task: Task, request: Request) -> None:
@@ -428,12 +477,6 @@ def _check_workers(task: Task, request: Request) -> None:
         UsageError: With the value seen and what is allowed.
     """
     for_workers(task, request.workers)
-    if request.network is not None and request.launcher != "shaped":
-        raise UsageError(
-            f"--network {request.network} is not possible with launcher {request.launcher}. "
-            "Add --launcher shaped: it gives each worker a network namespace of its own."
-        )
-    network_of(request)
     if request.workers == 1:
         for option, value in (("algorithm", request.algorithm), ("partition", request.partition)):
             if value is not None:

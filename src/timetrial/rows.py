@@ -18,6 +18,7 @@ class Row(Record, frozen=True, kw_only=True):
     `value`, `low`, `high` are in `unit` (SI: "s", "byte", "fraction", "1"). A value that cannot be
     had is None, never 0; `low` and `high` are the ends of a 95 % interval, None where n is too
     small to give one. A lower bound (every run censored): value None, `low` set, `high` None.
+    `cores` are those of each of the `workers`.
     """
 
     task: str
@@ -197,6 +198,69 @@ class Table(Record, frozen=True, kw_only=True):
     charts: Sequence[StepChart] = ()
 
 
+class ScalingLine(Record, frozen=True, kw_only=True):
+    """What so many workers came to: estimates by measure, as in `TableLine`.
+
+    `parts_s` tiles the mean split step: seconds of computing, exchange, waiting, rest.
+    """
+
+    workers: int
+    n: int
+    ideal: float  # speed-up if nothing were lost: over the fewest workers of the picture
+    cells: Mapping[str, Row]
+    parts_s: Mapping[str, float]
+
+
+class ExchangePoint(Record, frozen=True, kw_only=True):
+    """How long the sum of arrays of one size took: all repetitions of all runs together.
+
+    Where it was left out in every run, there are no seconds and `left_out` says why.
+    """
+
+    bytes: int  # of the array in one worker
+    median_s: float | None
+    p5_s: float | None
+    p95_s: float | None
+    n: int  # repetitions
+    left_out: str | None = None
+
+
+class ExchangeCurve(Record, frozen=True, kw_only=True):
+    """Time of an all-reduce against the size of the array, and the line fitted to it.
+
+    The line is latency_s + s_per_byte * bytes, fitted to the medians of `points`.
+    """
+
+    task: str
+    framework: str
+    system: str
+    dtype: str
+    workers: int
+    n: int  # runs
+    points: Sequence[ExchangePoint]
+    latency_s: float | None  # None: fewer than two sizes were measured
+    s_per_byte: float | None
+    error: float | None  # median of |line / median - 1| over the sizes
+
+
+class Scaling(Record, frozen=True, kw_only=True):
+    """Systems that differ in the number of workers alone, the fewest first.
+
+    strong: the same work is divided among them. weak: each worker has the work that one has.
+    `answers` are rows of break_even_workers, cheapest_workers and least_bandwidth.
+    """
+
+    task: str
+    framework: str
+    system: str  # what is common to all lines
+    kind: Literal["strong", "weak"]
+    target: str
+    after: Sequence[str]  # cells of quality after a time
+    lines: Sequence[ScalingLine]
+    answers: Sequence[Row]
+    notes: Sequence[str]
+
+
 class Findings(Record, frozen=True, kw_only=True):
     """All that one report shows."""
 
@@ -214,3 +278,5 @@ class Findings(Record, frozen=True, kw_only=True):
     step_curves: Sequence[StepCurve] = ()
     confusions: Sequence[Confusion] = ()
     tables: Sequence[Table] = ()  # of suites
+    scalings: Sequence[Scaling] = ()
+    exchanges: Sequence[ExchangeCurve] = ()

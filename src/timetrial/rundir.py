@@ -4,7 +4,7 @@ plan.json                 the plan, before anything starts
 machine.<host>.json       the machine, before anything starts
 events.launcher.jsonl     the parent's log: allocated, spawned, exited, released
 events.<rank>.jsonl       a worker's log
-meter.<host>.jsonl        the sampler's log
+meter.<host>.jsonl        the sampler's log of worker 0; meter.<host>-w<rank>.jsonl of another
 stdout.<rank>.log         what the worker printed, standard error included
 begun.<attempt>.<rank>.json   an agent's word that its worker runs; only where agents start workers
 exit.<attempt>.<rank>.json    likewise: how the worker ended
@@ -26,7 +26,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ T = TypeVar("T")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _HOST: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _SCRIPT: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_OF_WORKER: Final = re.compile(r"(.+)-w([1-9]\d*)")
 
 
 class Done(Record, frozen=True, kw_only=True):
@@ -54,6 +55,15 @@ class Done(Record, frozen=True, kw_only=True):
     finished_utc: str
     sha256: Mapping[str, str]  # relative path -> SHA-256 of every other file
     self_sha256: str = ""  # of this record's JSON with an empty self_sha256
+
+
+class MeterFile(NamedTuple):
+    """A sampler's log and whose it is."""
+
+    attempt: int
+    rank: int
+    host: str
+    path: Path
 
 
 class RunDir:
@@ -133,6 +143,29 @@ class RunDir:
     def meters(self) -> list[Path]:
         """Return all sampler logs, in order of attempt."""
         return sorted(self.path.glob("meter.*.jsonl"), key=_attempt_of_meter)
+
+    def ranks(self) -> list[int]:
+        """Return the ranks of the workers that have a log, sorted."""
+        names = (path.name.split(".") for path in self.path.glob("events.*.jsonl"))
+        return sorted(int(name[1]) for name in names if len(name) == 3 and name[1].isdecimal())
+
+    def hosts(self) -> list[str]:
+        """Return the hosts of all machine files as file names spell them, sorted."""
+        return [path.name.split(".")[1] for path in self.machines()]
+
+    def meter_files(self, workers: int) -> list[MeterFile]:
+        """Return the sampler logs of a run of so many workers, by attempt and rank.
+
+        "a-w1" is worker 1 on host a, unless "a-w1" is the name of a host here and "a" is not.
+        """
+        hosts, found = self.hosts(), []
+        for path in self.meters():
+            attempt, host = _attempt_of_meter(path)
+            match, rank = _OF_WORKER.fullmatch(host), 0
+            if match and int(match[2]) < workers and (match[1] in hosts or host not in hosts):
+                host, rank = match[1], int(match[2])
+            found.append(MeterFile(attempt, rank, host, path))
+        return sorted(found)
 
     def files(self) -> list[str]:
         """Return the relative paths of all but real folders and done.json, sorted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -34,8 +34,9 @@ from timetrial.engine.team import EXIT_LOST
 from timetrial.errors import FormatError, StoreError
 from timetrial.machine import MachineRecord
 from timetrial.meter import records as meters
+from timetrial.meter import together
 from timetrial.plan import Plan, decode_plan
-from timetrial.rundir import Done, RunDir, unseal
+from timetrial.rundir import Done, MeterFile, RunDir, unseal
 from timetrial.spec import MALFORMED
 
 RunState = Literal["planned", "running", "unfinished", "finished"]
@@ -69,6 +70,9 @@ class RunRecord:
 
     Where a run was killed and resumed, evaluations that the resumed attempt made again are taken
     from it; time spent twice, and time between attempts (`wait`), stays in the stretches.
+
+    Of several workers the first decides and evaluates: stretches, evaluations and steps are its
+    own. `others` holds the logs of the rest by rank.
     """
 
     def __init__(
@@ -78,6 +82,8 @@ class RunRecord:
         done: Done | None,
         launcher: Sequence[LauncherEvent],
         worker: Sequence[WorkerEvent],
+        *,
+        others: Mapping[int, Sequence[WorkerEvent]] | None = None,
     ) -> None:
         """Keep what `read_run` read."""
         self.run = run
@@ -85,6 +91,12 @@ class RunRecord:
         self.done = done
         self.launcher = launcher
         self.worker = worker
+        self.others = dict(others or {})
+
+    @property
+    def workers_events(self) -> dict[int, Sequence[WorkerEvent]]:
+        """The logs of all workers by rank; of a rank whose log is not there, none."""
+        return {0: self.worker, **self.others}
 
     @property
     def attempts(self) -> int:
@@ -97,15 +109,21 @@ class RunRecord:
         if self.done is not None:
             return self.done.status  # type: ignore[return-value]
         begun = [event.attempt for event in self.launcher if isinstance(event, Allocated)]
-        exits = [event for event in self.launcher if isinstance(event, Exited)]
-        codes = [event.code for event in exits if event.attempt == begun[-1]]
+        codes = [left.code for left in self.exits.values() if left.attempt == begun[-1]]
         return "killed" if any(code < 0 or code == EXIT_LOST for code in codes) else None
 
     @property
     def detail(self) -> str:
         """The last word of the worker that says why the run ended."""
-        stopped = [event for event in self.worker if isinstance(event, Stopped)]
-        return stopped[-1].detail if stopped else ""
+        words = [
+            stopped[-1]
+            for events in self.workers_events.values()
+            if (stopped := [event for event in events if isinstance(event, Stopped)])
+        ]
+        failed = [word for word in words if word.status not in (None, "reached", "budget")]
+        if failed:  # the first of them: the others ended because of it
+            return min(failed, key=lambda word: word.t_ns).detail
+        return words[0].detail if words else ""
 
     @functools.cached_property
     def stretches(self) -> list[Stretch]:
@@ -149,11 +167,16 @@ class RunRecord:
         found = [event for event in self.worker if isinstance(event, Environment)]
         return found[-1] if found else None
 
+    @functools.cached_property
+    def exits(self) -> dict[int, Exited]:
+        """How the workers ended, by rank, in the last attempt of which an end is known."""
+        ended = [event for event in self.launcher if isinstance(event, Exited)]
+        return {event.rank: event for event in ended if event.attempt == ended[-1].attempt}
+
     @property
     def last_exit(self) -> Exited | None:
-        """How worker 0 of the last attempt ended."""
-        exits = [e for e in self.launcher if isinstance(e, Exited) and e.rank == 0]
-        return exits[-1] if exits else None
+        """How worker 0 of that attempt ended; None where its end is not known."""
+        return self.exits.get(0)
 
     @functools.cached_property
     def machine(self) -> MachineRecord | None:
@@ -180,25 +203,59 @@ class RunRecord:
         return host, attempt
 
     @functools.cached_property
-    def meter_log(self) -> meters.MeterLog | None:
-        """The samples of the last attempt's worker 0, None without a sampler's log."""
-        files = self.run.meters()
-        own = self.run.meter(*self._last_place)
-        file = own if own in files else files[-1] if files else None
-        if file is None or file.stat().st_size == 0:
-            return None
-        return meters.read(file)
+    def hosts(self) -> int:
+        """On how many machines the last attempt's workers ran, as far as it was recorded.
+
+        The machines that a sampler ran on, else those that were described.
+        """
+        seen = {file.host for file in self._meter_files.values()} or set(self.run.hosts())
+        return max(1, min(len(seen), self.plan.workers))
+
+    @functools.cached_property
+    def _meter_files(self) -> dict[int, MeterFile]:
+        """The sampler logs of the last attempt that has any, by rank."""
+        files = self.run.meter_files(self.plan.workers)
+        return {file.rank: file for file in files if file.attempt == files[-1].attempt}
+
+    @functools.cached_property
+    def meter_logs(self) -> dict[int, meters.MeterLog]:
+        """The samples of the last attempt by rank, without those that nothing was written to."""
+        return {
+            rank: meters.read(file.path)
+            for rank, file in self._meter_files.items()
+            if file.path.stat().st_size > 0
+        }
+
+    def host_of(self, rank: int) -> str | None:
+        """Return the host of a worker as file names spell it, None without a sampler's log."""
+        file = self._meter_files.get(rank)
+        return None if file is None else file.host
 
     @functools.cached_property
     def meter(self) -> meters.MeterSummary | None:
-        """The meters of the last attempt, None without a sampler's log."""
-        if self.meter_log is None:
-            return None
-        left = self.last_exit
-        cpu_s = None
-        if left is not None and left.user_s is not None and left.system_s is not None:
-            cpu_s = left.user_s + left.system_s
-        return meters.summary(self.meter_log, rusage_cpu_s=cpu_s)
+        """The meters of the last attempt, None without a sampler's log.
+
+        Of several workers, all together (`meter.together`).
+        """
+        each = [
+            together.OfWorker(
+                self._meter_files[rank].host,
+                meters.summary(log, rusage_cpu_s=cpu_seconds(self.exits.get(rank))),
+            )
+            for rank, log in self.meter_logs.items()
+        ]
+        if self.plan.workers == 1:
+            return each[0].summary if each else None
+        return together.combined(
+            each, workers=self.plan.workers, own_network=self.plan.launcher == "shaped"
+        )
+
+
+def cpu_seconds(left: Exited | None) -> float | None:
+    """Return the CPU seconds of a worker that ended, None where no counter told."""
+    if left is None or left.user_s is None or left.system_s is None:
+        return None
+    return left.user_s + left.system_s
 
 
 def _evaluation(event: Evaluated, shift_ns: int) -> Evaluation:
@@ -262,7 +319,7 @@ def by_attempt(
 def _on_one_clock(
     launcher: Sequence[LauncherEvent], worker: Sequence[WorkerEvent]
 ) -> list[WorkerEvent]:
-    """Return the worker's events with `t_ns` of the launcher's machine.
+    """Return a worker's events with `t_ns` of the launcher's machine.
 
     Two machines agree as well as their wall clocks do.
     """
@@ -294,7 +351,7 @@ def _tile(
         if isinstance(event, Granted):
             yield "wait", at, event.t_ns
             at = event.t_ns
-        if isinstance(event, Spawned):
+        if isinstance(event, Spawned) and event.rank == 0:
             yield name, at, event.t_ns
             at, name = event.t_ns, "environment"
             break
@@ -307,7 +364,7 @@ def _tile(
             at, name = seen.t_ns, seen.next
     last = max([own[-1].t_ns, *(event.t_ns for event in events)])
     for event in own:
-        if isinstance(event, Exited):  # what was begun last went on until the worker's end
+        if isinstance(event, Exited) and event.rank == 0:  # what was begun last went on till then
             yield name, at, event.t_ns
             at, name = event.t_ns, "teardown"
     yield name, at, last
@@ -330,12 +387,16 @@ def read_run(path: Path) -> RunRecord:
             "timetrial run made; `timetrial list runs` shows them."
         )
     launcher = LAUNCHER_LOG.read(run.launcher_events)
+    logs = {
+        rank: _on_one_clock(launcher, WORKER_LOG.read(run.events(rank))) for rank in run.ranks()
+    }
     return RunRecord(
         run=run,
         plan=decode_plan(run.plan.read_bytes(), str(run.plan)),
         done=unseal(run.done.read_bytes(), str(run.done)) if run.done.exists() else None,
         launcher=launcher,
-        worker=_on_one_clock(launcher, WORKER_LOG.read(run.events(0))),
+        worker=logs.pop(0, []),
+        others=logs,
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from timetrial import units
 from timetrial.spec import (
     BatchNorm,
     Conv2d,
     DatasetUse,
     Dense,
     Dropout,
+    Exchange,
     Flatten,
     GlobalAveragePool,
     InverseTimeDecay,
@@ -70,8 +72,7 @@ def render_task(task: Task) -> str:
         ("precision", ", ".join(task.precisions)),
         ("other data sets", ", ".join(task.datasets) or "none"),
     ]
-    lines = [f"# {task.name}", "", f"{task.title}.", "", "| rule | |", "|---|---|"]
-    lines += [f"| {label} | {text} |" for label, text in rows]
+    lines = _head(task, rows)
     if isinstance(task.model, Network):
         lines += ["", "## Network", "", "| layer | output | parameters |", "|---|---|---:|"]
         for row in walk(placed(use.input_shape, task.model.layers)):
@@ -79,13 +80,59 @@ def render_task(task: Task) -> str:
             lines.append(
                 f"| {_place(row.path)}{_layer(row.layer)} | {shape} | {row.parameters:,} |"
             )
-    if task.notes:
-        lines += ["", "## Notes", "", *(f"- {note}" for note in task.notes)]
+    return "\n".join([*lines, *_end(task)]) + "\n"
+
+
+def exchange_facts(exchange: Exchange) -> Mapping[str, object]:
+    """Return the measuring task with its hash, for JSON."""
+    return {"hash": exchange.hash(), "exchange": msgspec.to_builtins(exchange)}
+
+
+def render_exchange(exchange: Exchange) -> str:
+    """Return the measuring task's page in Markdown."""
+    sizes = ", ".join(map(units.bytes_, exchange.sizes_bytes))
+    rows = [
+        ("version", str(exchange.version)),
+        ("hash", f"`{exchange.hash()[:16]}`"),
+        ("measured is", f"{exchange.operation} (sum) over all workers; nothing is learned"),
+        ("arrays", f"{sizes}; of {' and of '.join(exchange.dtypes)}"),
+        ("warm-up", f"{exchange.warm_up} sums of each array, not counted"),
+        (
+            "repetitions",
+            f"{exchange.repetitions_min} to {exchange.repetitions_max} of each array: as many as "
+            f"{exchange.seconds_per_point:g} s allow",
+        ),
+        (
+            "left out",
+            "arrays whose fewest sums would take more than "
+            f"{exchange.seconds_per_point_max:g} s, by the time of the next smaller",
+        ),
+        (
+            "light",
+            f"arrays up to {units.bytes_(exchange.light_bytes_max)}, at most "
+            f"{exchange.light_repetitions_max} repetitions",
+        ),
+        ("rows", "bandwidth (bit/s) and latency (s), for each dtype"),
+        ("frameworks", ", ".join(exchange.implementations)),
+    ]
+    return "\n".join([*_head(exchange, rows), *_end(exchange)]) + "\n"
+
+
+def _head(subject: Task | Exchange, rows: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [f"# {subject.name}", "", f"{subject.title}.", "", "| rule | |", "|---|---|"]
+    return lines + [f"| {label} | {text} |" for label, text in rows]
+
+
+def _end(subject: Task | Exchange) -> list[str]:
+    """Return the lines of notes and sources."""
+    lines: list[str] = []
+    if subject.notes:
+        lines += ["", "## Notes", "", *(f"- {note}" for note in subject.notes)]
     lines += ["", "## Sources", ""]
-    for source in task.sources:
+    for source in subject.sources:
         read = f", read {source.read_on}" if source.read_on else ""
         lines.append(f"- {source.text}" + (f" (<{source.url}>{read})" if source.url else ""))
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _splits(task: Task) -> str:

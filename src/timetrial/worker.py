@@ -50,7 +50,7 @@ from timetrial.errors import DiskError, PeerLostError, TimetrialError, UsageErro
 from timetrial.frameworks import REGISTRY, Connects, Framework, Place
 from timetrial.plan import Plan, cpus_of
 from timetrial.rundir import LogWriter, RunDir
-from timetrial.spec import Build, Compilable, Implementation, Workload
+from timetrial.spec import Build, BuildCollective, Compilable, Implementation, Workload
 
 NOTICE_S: Final = 2.0  # how long after an exception it may turn out that a worker is lost
 EXIT_ERROR: Final = 70
@@ -256,6 +256,8 @@ class Worker:
         framework = cast(type[Framework], REGISTRY.get(self._plan.framework))()
         with contextlib.ExitStack() as connections:
             settings = self._connect(framework, connections)
+            if self._plan.exchange is not None:
+                return self._measure(framework, settings, clock, past)
             return self._learn(framework, settings, clock, past, saved)
 
     def _connect(
@@ -276,6 +278,23 @@ class Worker:
         connections.callback(framework.disconnect)
         return settings
 
+    def _measure(
+        self,
+        framework: Framework,
+        settings: Mapping[str, str],
+        clock: SegmentClock,
+        past: Sequence[WorkerEvent],
+    ) -> loop.Outcome:
+        from timetrial.exchange import session  # no training run waits for its import
+
+        plan = self._plan
+        self._log.write(_environment(framework, plan, {**settings, **session.tcp_settings()}))
+        clock.enter("build", step=0)
+        build = cast(BuildCollective, load_object(plan.implementation))
+        collective = build(_device_of(plan))
+        measuring = session.Session(plan, self._log, clock, self._team, self._stop_asked)
+        return session.measure(collective, measuring, past)
+
     def _learn(
         self,
         framework: Framework,
@@ -286,18 +305,9 @@ class Worker:
     ) -> loop.Outcome:
         run, plan, log, team = self._run, self._plan, self._log, self._team
         step = saved.step if saved else 0
-        device = _device_of(plan)
-        setup = framework.setup(device=device, threads=plan.cores, precision=plan.precision)
+        environment = _environment(framework, plan, settings)
         build = cast(Build, load_object(plan.implementation))
-        log.write(
-            Environment(
-                t_ns=time.monotonic_ns(),
-                versions=setup.versions,
-                threads=setup.threads,
-                settings={**setup.settings, **settings},
-                device_name=setup.device_name,
-            )
-        )
+        log.write(environment)
 
         data_ns = clock.enter("data", step=step)
         splits = load_splits(plan.task.dataset, plan.data_files)
@@ -337,6 +347,18 @@ class Worker:
         )
         reached = team.agree(_reached(plan, past, step))
         return loop.train(implementation, session, step=step, reached=reached)
+
+
+def _environment(framework: Framework, plan: Plan, settings: Mapping[str, str]) -> Environment:
+    """Set the framework up; return what it was set to, `settings` added."""
+    setup = framework.setup(device=_device_of(plan), threads=plan.cores, precision=plan.precision)
+    return Environment(
+        t_ns=time.monotonic_ns(),
+        versions=setup.versions,
+        threads=setup.threads,
+        settings={**setup.settings, **settings},
+        device_name=setup.device_name,
+    )
 
 
 def _workload(plan: Plan, rank: int) -> Workload:

@@ -143,13 +143,13 @@ def change_plan(path: Path, **fields: object) -> Plan:
 
 def test_rules_that_are_not_those_of_the_hash_fail(copy: Path):
     task = msgspec.structs.replace(fakes.TASK, batch_size=16)
-    change_plan(copy, task=task)
+    change_plan(copy, learned=task)
     assert set(failed(reseal(copy))) == {"rules"}
 
 
 def test_a_closed_task_with_rules_of_its_own_fails_and_an_open_one_does_not(copy: Path):
     task = msgspec.structs.replace(fakes.TASK, name="digits-cnn")
-    change_plan(copy, task=task, task_hash=task.hash())
+    change_plan(copy, learned=task, task_hash=task.hash())
     assert "other rules" in failed(reseal(copy))["rules"]
     change_plan(copy, division="open")
     assert failed(reseal(copy)) == {}

@@ -134,7 +134,7 @@ def test_own_measures_are_taken_of_the_test_set_at_the_end_outside_every_evaluat
     task = msgspec.structs.replace(
         plan.task, measures=("confusion_matrix", "accuracy_with_dropout_on")
     )
-    training = Training(tmp_path / "run", msgspec.structs.replace(plan, task=task), splits)
+    training = Training(tmp_path / "run", msgspec.structs.replace(plan, learned=task), splits)
     training.attempt()
     events = WORKER_LOG.read(training.run.events(0))
     measured = [e for e in events if isinstance(e, Measured)]
@@ -156,7 +156,7 @@ def test_a_run_on_training_accuracy_stops_on_it_and_still_looks_at_test(
     assert task.hash() != plan.task.hash()
     assert {target.split for target in (*task.targets, task.light_target)} == {"train"}
     easy = msgspec.structs.replace(task.targets[0], threshold=0.5)
-    changed = msgspec.structs.replace(plan, task=task, target=easy)
+    changed = msgspec.structs.replace(plan, learned=task, target=easy)
     training = Training(tmp_path / "run", changed, splits)
     outcome = training.attempt()
     assert outcome.status == "reached"

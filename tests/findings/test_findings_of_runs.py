@@ -186,12 +186,12 @@ def test_runs_of_two_hosts_are_said_to_be_averaged(records: list[RunRecord], tmp
 def test_a_run_cut_short_is_in_no_time_of_a_whole_run(records: list[RunRecord]):
     """The budget ended it, or --target did, in a task that stops on nothing."""
     task = msgspec.structs.replace(records[0].plan.task, stops_at_target=False)
-    [reached] = findings.group_runs([with_plan(record, task=task) for record in records[:2]])
+    [reached] = findings.group_runs([with_plan(record, learned=task) for record in records[:2]])
     assert all(run.steps < run.plan.steps_max for run in reached.runs)
     row = findings.run_time_row(reached, "mlperf")
     assert (row.value, row.n) == (None, 0)
     assert "2 of 2 runs did not do all of the work: not in its figures" in row.notes
-    whole = [with_plan(run, task=task, steps_max=run.steps) for run in reached.runs]
+    whole = [with_plan(run, learned=task, steps_max=run.steps) for run in reached.runs]
     [group] = findings.group_runs([*whole[:1], reached.runs[1]])
     row = findings.run_time_row(group, "mlperf")
     assert row.n == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -230,3 +232,26 @@ def test_the_own_group_is_found_in_containers_and_on_bare_machines(
 
 def test_a_system_without_cgroups_has_no_groups(tmp_path: Path):
     assert own_groups(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_after_a_while(group: Cgroup):
+    parents = {folder.parent for folder in group.folders}
+    old, fresh, held = (f"timetrial-swept-{pid}-aaaaaa" for pid in (2**22 - 1, 2**22 - 2, 1))
+    long_ago = time.time() - 3600
+    try:
+        for parent in parents:
+            for name in (old, fresh, held):
+                (parent / name).mkdir()
+            for name in (old, held):
+                os.utime(parent / name, (long_ago, long_ago))
+        with open_cgroup("another"):
+            pass
+        for parent in parents:
+            assert not (parent / old).exists()
+            assert (parent / fresh).exists()  # its process may be out of sight
+            assert (parent / held).exists()  # its process runs
+    finally:
+        for parent in parents:
+            for name in (old, fresh, held):
+                with contextlib.suppress(FileNotFoundError):
+                    (parent / name).rmdir()

@@ -14,6 +14,7 @@ from timetrial.engine.events import (
     Checkpointed,
     Evaluated,
     Exited,
+    Granted,
     LauncherEvent,
     Progress,
     Released,
@@ -25,10 +26,10 @@ from timetrial.engine.events import (
     WorkerEvent,
 )
 from timetrial.plan import Plan
-from timetrial.rundir import RunDir
+from timetrial.rundir import LogWriter, RunDir
 from timetrial.stats import measures
 from timetrial.stats.clocks import CLOCKS, elapsed_s
-from timetrial.store import RunRecord
+from timetrial.store import RunRecord, read_run
 from timetrial.testing import runs
 
 S = 10**9
@@ -116,6 +117,41 @@ def test_wait_counts_in_mlperf_and_on_the_wall_and_is_not_billed(plan: Plan):
     stretches = resumed(plan).stretches
     shown = {name: elapsed_s(stretches, CLOCKS[name]) for name in ("wall", "mlperf", "billed")}
     assert shown == {"wall": 65, "mlperf": 60, "billed": 35}
+
+
+def test_a_batch_systems_queue_is_wait_and_is_not_billed(plan: Plan):
+    launcher = launcher_log(0, 100, seconds=20, utc_s=5000, boot="one", code=0)
+    launcher[1:1] = [Granted(t_ns=104 * S, attempt=0)]
+    launcher[2] = msgspec.structs.replace(launcher[2], t_ns=106 * S)
+    worker = worker_log(0, 107, 0, [("imports", 1), ("train", 5), ("teardown", 0)])
+    seen = record(plan, launcher, worker)
+    assert [(name, start, stop) for name, start, stop, _ in seen.stretches][:4] == [
+        ("wait", 0, 4), ("provision", 4, 6), ("environment", 6, 7), ("imports", 7, 8)
+    ]  # fmt: skip
+    shown = {name: elapsed_s(seen.stretches, CLOCKS[name]) for name in ("wall", "billed")}
+    assert shown == {"wall": 20, "billed": 16}
+
+
+def test_a_worker_on_another_machine_is_set_on_the_launchers_clock(plan: Plan, tmp_path: Path):
+    """Its monotonic clock began elsewhere; the wall clocks of both agree."""
+    launcher = launcher_log(0, 100, seconds=20, utc_s=5000, boot="one", code=0)
+    worker = [
+        *worker_log(0, 9003, 0, [("imports", 2), ("train", 4), ("teardown", 0)]),
+        evaluated(9009, 10, 0.5),
+    ]
+    worker[0] = msgspec.structs.replace(worker[0], utc_ns=5003 * S, boot_id="another")
+    run, _ = runs.place(tmp_path, plan)
+    for path, log in ((run.launcher_events, launcher), (run.events(0), worker)):
+        with LogWriter(path) as writer:
+            for event in log:
+                writer.write(event)
+    seen = read_run(run.path)
+    assert [(name, start) for name, start, _, _ in seen.stretches] == [
+        ("provision", 0), ("environment", 1), ("imports", 3), ("train", 5), ("teardown", 9),
+        ("teardown", 19),
+    ]  # fmt: skip
+    assert [evaluation.at_s for evaluation in seen.evaluations] == [9]
+    assert all(check(seen).ok for check in (audit.segments_sum, audit.clock_monotonic))
 
 
 def test_a_reboot_between_attempts_is_bridged_by_the_wall_clock(plan: Plan):

@@ -40,7 +40,7 @@ def run_as(
     )
     named = msgspec.structs.replace(
         plan,
-        task=task,
+        learned=task,
         task_hash=task.hash(),
         suite=request.suite,
         light=light,

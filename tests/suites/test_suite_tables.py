@@ -227,7 +227,7 @@ def test_pictures_of_other_splits_and_data_sets_are_apart(
         task = record.plan.task
         jpeg = msgspec.structs.replace(task.dataset, name="cifar10-jpeg")
         task = msgspec.structs.replace(task, dataset=jpeg)
-        plan = msgspec.structs.replace(record.plan, task=task, task_hash=task.hash())
+        plan = msgspec.structs.replace(record.plan, learned=task, task_hash=task.hash())
         moved.append(RunRecord(record.run, plan, record.done, record.launcher, record.worker))
     time, _ = tables([*records["mlbench"], *moved])
     assert [chart.title for chart in time.charts] == [

@@ -89,7 +89,8 @@ def _datasets_of(what: str) -> list[str]:
     from timetrial.batch import expand
 
     requests, _, _ = expand(what, {})
-    return list(dict.fromkeys(r.dataset or plan.find_task(r.task).dataset.name for r in requests))
+    learned = [request for request in requests if request.task not in plan.MEASUREMENTS.names()]
+    return list(dict.fromkeys(r.dataset or plan.find_task(r.task).dataset.name for r in learned))
 
 
 @app.command()

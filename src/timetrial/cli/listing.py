@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from timetrial.rows import Row, RunLine
 
 KINDS: Final = (
+    "algorithms",
     "clocks",
     "datasets",
     "frameworks",
@@ -66,7 +67,8 @@ def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def _tasks(_store: Path | None) -> list[dict[str, object]]:
-    from timetrial.plan import TASKS, find_task
+    from timetrial.exchange.request import find
+    from timetrial.plan import MEASUREMENTS, TASKS, find_task
 
     rows: list[dict[str, object]] = []
     for name in TASKS.names():
@@ -77,6 +79,17 @@ def _tasks(_store: Path | None) -> list[dict[str, object]]:
                 "what": task.title,
                 "target": str(task.targets[-1]),
                 "frameworks": ", ".join(task.implementations),
+            }
+        )
+    for name in MEASUREMENTS.names():
+        measured = find(name)
+        assert measured is not None  # the registry names it
+        rows.append(
+            {
+                "task": name,
+                "what": measured.title,
+                "target": None,
+                "frameworks": ", ".join(measured.implementations),
             }
         )
     return rows
@@ -142,6 +155,19 @@ def _installable() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _algorithms(_store: Path | None) -> list[dict[str, object]]:
+    return [
+        {key: facts[key] for key in ("algorithm", "what", "division")}
+        for facts in _algorithm_records(None)
+    ]
+
+
+def _algorithm_records(_store: Path | None) -> list[dict[str, object]]:
+    from timetrial.algorithms import REGISTRY, page
+
+    return [page.facts(name) for name in REGISTRY.names()]
 
 
 def _launchers(_store: Path | None) -> list[dict[str, object]]:
@@ -226,11 +252,13 @@ def _run_lines(store: Path | None) -> Sequence[RunLine]:
 
 _RECORDS: Final[Mapping[str, Callable[[Path | None], object]]] = {
     # what `--json` gives, where the table for people shows less
+    "algorithms": _algorithm_records,
     "frameworks": _framework_records,
     "references": _reference_rows,
     "runs": _run_lines,
 }
 _LISTERS: Final = {
+    "algorithms": _algorithms,
     "clocks": _clocks,
     "datasets": _datasets,
     "frameworks": _frameworks,

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from timetrial import units
-from timetrial.engine.events import Evaluated, Stopped, WorkerEvent
+from timetrial.engine.events import Evaluated, Exchanged, Stopped, WorkerEvent
 from timetrial.launch import ON_THIS_MACHINE
 from timetrial.launch.supervise import Result
 from timetrial.plan import Plan
@@ -29,6 +29,7 @@ class _Bar:
         self.label = label
         self.task = task
         self.last: Evaluated | None = None
+        self.exchanged: Exchanged | None = None
 
 
 class ProgressWatcher:
@@ -84,11 +85,15 @@ class ProgressWatcher:
         for event in events:
             if isinstance(event, Evaluated):
                 bar.last = event
+            if isinstance(event, Exchanged):
+                bar.exchanged = event
             if isinstance(event, Stopped):
                 step = event.step
         note = "starting"
         if bar.last is not None:
             note = f"{units.percent(bar.last.accuracy)} {bar.last.split}"
+        elif bar.exchanged is not None:
+            note = f"{units.bytes_(bar.exchanged.bytes)} {bar.exchanged.dtype} done"
         elif step:
             note = "training"
         if step is not None:
@@ -123,4 +128,5 @@ class ProgressWatcher:
 def _label(plan: Plan) -> str:
     cores = "1 core" if plan.cores == 1 else f"{plan.cores} cores"
     light = ", light" if plan.light else ""
-    return f"{plan.task.name}, {plan.framework}, {cores}{light}"
+    workers = f"{plan.workers} workers, each " if plan.workers > 1 else ""
+    return f"{plan.subject.name}, {plan.framework}, {workers}{cores}{light}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +16,14 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="A task, a task file (.toml, .py), a suite, or a run directory."
+            metavar="NAME",
+            help="A task, a task file (.toml, .py), a suite, an algorithm, or a run directory.",
         ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a task as its page of the docs.")
+        bool,
+        typer.Option("--markdown", help="Print a task or an algorithm as its page of the docs."),
     ] = False,
     set_up: Annotated[
         Path | None,
@@ -29,10 +32,12 @@ def show(
         ),
     ] = None,
 ) -> None:
-    """Show the rules of a task, or what a suite, run or set-up is."""
-    from timetrial import plan, suites
+    """Show the rules of a task, or what a suite, algorithm, run or set-up is."""
+    from timetrial import algorithms, plan, suites
+    from timetrial.algorithms import page
     from timetrial.errors import UnknownNameError
-    from timetrial.taskpage import render_task, task_facts
+    from timetrial.exchange import request as measuring
+    from timetrial.taskpage import exchange_facts, render_exchange, render_task, task_facts
 
     if set_up is not None:
         _show_set_up(Path(name), set_up, json=json)
@@ -43,24 +48,42 @@ def show(
     if name in suites.REGISTRY.names():
         _show_suite(name, json=json)
         return
+    measured = measuring.find(name)
+    if measured is not None:
+        _print_page(
+            exchange_facts(measured), render_exchange(measured), json=json, markdown=markdown
+        )
+        return
+    if name in algorithms.REGISTRY.names():
+        _print_page(page.facts(name), page.render_algorithm(name), json=json, markdown=markdown)
+        return
     if name in plan.TASKS.names():
         task = plan.find_task(name)
     else:
         from timetrial import owntask  # brings NumPy: only where a file is read
 
         if not owntask.is_file_name(name):
-            known = [*plan.TASKS.names(), *suites.REGISTRY.names()]
-            raise UnknownNameError("task, suite or run directory", name, known)
+            known = [
+                *plan.TASKS.names(),
+                *plan.MEASUREMENTS.names(),
+                *suites.REGISTRY.names(),
+                *algorithms.REGISTRY.names(),
+            ]
+            raise UnknownNameError("task, suite, algorithm or run directory", name, known)
         task = owntask.find_task_or_file(name, os.environ, fetch=False).task
+    _print_page(task_facts(task), render_task(task), json=json, markdown=markdown)
+
+
+def _print_page(facts: Mapping[str, object], page: str, *, json: bool, markdown: bool) -> None:
     if json:
-        options.echo_json(task_facts(task))
+        options.echo_json(facts)
     elif markdown:
-        typer.echo(render_task(task), nl=False)
+        typer.echo(page, nl=False)
     else:
         from rich.console import Console
         from rich.markdown import Markdown
 
-        Console().print(Markdown(render_task(task)))
+        Console().print(Markdown(page))
 
 
 def _show_suite(name: str, *, json: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from timetrial.rundir import LogReader
-from timetrial.spec import Record, SplitName
+from timetrial.spec import Dtype, Record, SplitName
 
 SegmentName: TypeAlias = Literal[
     "provision",
@@ -16,6 +16,7 @@ SegmentName: TypeAlias = Literal[
     "build",
     "compile",
     "train",
+    "measure",
     "eval",
     "checkpoint",
     "log",
@@ -225,6 +226,20 @@ class Ended(Record, frozen=True, kw_only=True, tag_field="event", tag="ended"):
     outlived: int  # processes that still ran when the command had ended, and were killed
 
 
+class Exchanged(Record, frozen=True, kw_only=True, tag_field="event", tag="exchanged"):
+    """An array of one size was summed over all workers, again and again.
+
+    `seconds` has one number per repetition, from this worker's start to its having the sum.
+    """
+
+    t_ns: int
+    step: int  # which of the run's arrays, from 1
+    dtype: Dtype
+    bytes: int  # of the array in one worker
+    seconds: tuple[float, ...]
+    left_out: str | None = None  # why there is no repetition
+
+
 WorkerEvent: TypeAlias = (
     Started
     | Environment
@@ -239,6 +254,7 @@ WorkerEvent: TypeAlias = (
     | Said
     | Refused
     | Ended
+    | Exchanged
 )
 
 LAUNCHER_LOG: Final = LogReader[LauncherEvent](LauncherEvent)  # type: ignore[arg-type]

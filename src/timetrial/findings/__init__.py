@@ -5,6 +5,9 @@ estimates   the rows of one system
 scripts     what is said of a script of the open division
 costs       what a run costs, where the price is known
 verdicts    two systems compared; the machine's own noise
+scaling     systems that differ in the number of workers alone
+exchanges   bandwidth and latency between workers, from runs that measure them
+paying      how many workers pay, and how fast their network must be
 pictures    curves, bars, run lines, machine facts
 """
 
@@ -29,7 +32,14 @@ from timetrial.findings.estimates import (
     time_row,
     times_of,
 )
-from timetrial.findings.groups import Group, group_runs, place_of, system_of, targets_of
+from timetrial.findings.exchanges import (
+    exchange_curve,
+    exchange_groups,
+    exchange_rows,
+    latency_among,
+)
+from timetrial.findings.groups import Group, Ran, group_runs, place_of, system_of, targets_of
+from timetrial.findings.paying import Latency, answers_of, exchange_rate_row
 from timetrial.findings.pictures import (
     bar_of,
     confusion_of,
@@ -38,8 +48,9 @@ from timetrial.findings.pictures import (
     machines_of,
     step_curve_of,
 )
+from timetrial.findings.scaling import families, scaling_of
 from timetrial.findings.verdicts import noise_note, noise_of, verdict_between, verdicts_of
-from timetrial.rows import Findings
+from timetrial.rows import Findings, Row, Scaling
 from timetrial.store import RunRecord
 
 __all__ = [
@@ -57,6 +68,7 @@ __all__ = [
     "per_run_row_of",
     "place_of",
     "run_time_row",
+    "scalings_of",
     "step_curve_of",
     "system_of",
     "targets_of",
@@ -72,6 +84,10 @@ def assemble(
     """Return all that a report of these runs shows."""
     groups = group_runs(records)
     rows = [row for group in groups for row in [*rows_of(group, after_s), *cost_rows(group)]]
+    measured = exchange_groups(records)
+    rows += [row for group in measured for row in exchange_rows(group)]
+    scalings = scalings_of(groups, after_s, latency_among(measured))
+    rows += _further(rows, groups, scalings)
     for task in dict.fromkeys(group.system.task for group in groups):
         rows += references.published(task, beside_only=True)
     open_runs = [record for record in records if record.status is None]
@@ -81,9 +97,10 @@ def assemble(
             f"{len(open_runs)} of {len(records)} runs are not finished and are left out; "
             "finish them with: timetrial run --resume"
         )
-    measured = noise_of(records)
-    if measured is not None:
-        notes.append(noise_note(measured))
+    noise = noise_of(records)
+    if noise is not None:
+        notes.append(noise_note(noise))
+    systems: list[Ran] = [*groups, *(group for group in measured if group.usual)]
     return Findings(
         title=title,
         command=command,
@@ -91,11 +108,44 @@ def assemble(
         version=timetrial.__version__,
         rows=rows,
         curves=[curve for group in groups if (curve := curve_of(group)) is not None],
-        bars=[bar_of(group) for group in groups],
+        bars=[bar_of(group) for group in systems],
         verdicts=verdicts_of(groups),
-        machines=machines_of(groups),
+        machines=machines_of(systems),
         runs=[line_of(record) for record in records],
         notes=notes,
         confusions=[seen for group in groups if (seen := confusion_of(group)) is not None],
         step_curves=[steps for group in groups if (steps := step_curve_of(group)) is not None],
+        scalings=scalings,
+        exchanges=[drawn for group in measured if (drawn := exchange_curve(group)) is not None],
     )
+
+
+def scalings_of(
+    groups: Sequence[Group],
+    after_s: Sequence[float] = (),
+    latency: Latency = lambda group: None,
+) -> list[Scaling]:
+    """Return the systems that differ in the number of workers alone, compared."""
+    return [scaling_of(family, after_s, answers_of(family, latency)) for family in families(groups)]
+
+
+def _further(
+    rows: Sequence[Row], groups: Sequence[Group], scalings: Sequence[Scaling]
+) -> list[Row]:
+    """Return the rows of several workers that are not among `rows` yet, once each."""
+    known = {_identity(row): row for row in rows}
+    found: list[Row] = [row for group in groups if (row := exchange_rate_row(group)) is not None]
+    for scaling in scalings:
+        found += [row for line in scaling.lines for row in line.cells.values()]
+        found += scaling.answers
+    further: list[Row] = []
+    for row in found:
+        if _identity(row) not in known:
+            known[_identity(row)] = row
+            further.append(row)
+    return further
+
+
+def _identity(row: Row) -> tuple[object, ...]:
+    names = (row.task, row.framework, row.system, row.measure, row.target, row.split, row.clock)
+    return (*names, row.workers, row.facts.get("fewer"), row.facts.get("counts"))

@@ -12,11 +12,12 @@ import numpy as np
 
 from timetrial import machine, references
 from timetrial.engine.metrics import metric_value
-from timetrial.findings.groups import Group, targets_of
+from timetrial.findings.groups import Group, Ran, cores_here, crowding, targets_of
 from timetrial.findings.scripts import script_notes
+from timetrial.meter.together import PEAKS_APART
 from timetrial.rows import Row
 from timetrial.spec import Metric, Target
-from timetrial.stats import clocks, intervals, measures, rules
+from timetrial.stats import clocks, communication, intervals, measures, rules
 from timetrial.stats.intervals import Estimate
 from timetrial.store import RunRecord
 
@@ -259,7 +260,7 @@ def fit_rows(group: Group) -> dict[str, Row]:
     """
     uses = [measures.fit_use(run) for run in group.runs]
     shares = [
-        None if use.cores_used is None else use.cores_used / run.plan.cores
+        None if use.cores_used is None else use.cores_used / _cores_of(run)
         for use, run in zip(uses, group.runs, strict=True)
     ]
     rows = {
@@ -269,6 +270,14 @@ def fit_rows(group: Group) -> dict[str, Row]:
         "fit_cpu_share": mean_row(group, "fit_cpu_share", "fraction", shares),
     }
     return {name: row for name, row in rows.items() if row is not None}
+
+
+def _cores_of(run: RunRecord) -> int:
+    """Return the cores that a run's workers may use together."""
+    plan = run.plan
+    together = plan.cores * plan.workers
+    shared = cores_here(run) if plan.workers > 1 and run.hosts == 1 else None
+    return together if shared is None else min(together, shared)
 
 
 def class_accuracy_rows(group: Group) -> list[Row]:
@@ -353,6 +362,13 @@ def _wall(run: RunRecord) -> float | None:
     return clocks.elapsed_s(run.stretches, clocks.CLOCKS["wall"])
 
 
+def _of_several(
+    value: Callable[[RunRecord], float | None],
+) -> Callable[[RunRecord], float | None]:
+    """Return the measure for runs of several workers; one worker has nobody to talk to."""
+    return lambda run: None if run.plan.workers == 1 else value(run)
+
+
 PER_RUN: Final = (
     PerRun("final_test_accuracy", "fraction", _final("accuracy"), "test"),
     PerRun("final_test_error_rate", "fraction", _final("error_rate"), "test"),
@@ -360,6 +376,9 @@ PER_RUN: Final = (
     PerRun("wall", "s", _wall),
     PerRun("seconds_per_step", "s", measures.seconds_per_step),
     PerRun("examples_per_s", "1/s", measures.examples_per_s),
+    PerRun("communication_share", "fraction", _of_several(communication.communication_share)),
+    PerRun("communication_per_step", "s", _of_several(communication.communication_s)),
+    PerRun("waiting_share", "fraction", _of_several(communication.waiting_share)),
     PerRun("cpu", "s", _meter("cpu")),
     PerRun("cores_used", "1", _meter("cores_used")),
     PerRun("peak_memory", "byte", _meter("peak_memory")),
@@ -370,7 +389,13 @@ PER_RUN: Final = (
 )
 
 
-BY_STEP: Final = ("seconds_per_step", "examples_per_s")
+BY_STEP: Final = (
+    "seconds_per_step",
+    "examples_per_s",
+    "communication_share",
+    "communication_per_step",
+    "waiting_share",
+)
 
 
 def per_run_row(group: Group, measure: PerRun) -> list[Row]:
@@ -381,7 +406,7 @@ def per_run_row(group: Group, measure: PerRun) -> list[Row]:
 
 
 def mean_row(
-    group: Group, measure: str, unit: str, values: Sequence[float | None], split: str | None = None
+    group: Ran, measure: str, unit: str, values: Sequence[float | None], split: str | None = None
 ) -> Row | None:
     """Return the row of a mean over the runs that have the value; None where none has."""
     had = np.array([value for value in values if value is not None], dtype=np.float64)
@@ -393,6 +418,7 @@ def mean_row(
     if measure == "peak_memory":
         kinds = {run.meter.peak_memory_kind for run in group.runs if run.meter}
         notes += [f"kind: {kind}" for kind in sorted(str(kind) for kind in kinds if kind)]
+        notes += [PEAKS_APART] if group.system.workers > 1 else []
     return make_row(
         group,
         measure=measure,
@@ -406,11 +432,11 @@ def mean_row(
 def possible(estimate: Estimate, measure: str, unit: str) -> Estimate:
     """Return the estimate with its interval cut to what the measure can be.
 
-    That loses no coverage: the truth lies inside. Fractions are 0 to 1 (the gap: -1 to 1), all else
-    is not negative.
+    That loses no coverage: the truth lies inside. Fractions are 0 to 1 (the gap: -1 to 1; an
+    efficiency may exceed 1), all else is not negative.
     """
     floor = -1.0 if measure == "validation_test_gap" else 0.0
-    ceiling = 1.0 if unit == "fraction" else float("inf")
+    ceiling = 1.0 if unit == "fraction" and "efficiency" not in measure else float("inf")
     return msgspec.structs.replace(
         estimate,
         low=None if estimate.low is None else max(estimate.low, floor),
@@ -419,7 +445,7 @@ def possible(estimate: Estimate, measure: str, unit: str) -> Estimate:
 
 
 def make_row(
-    group: Group,
+    group: Ran,
     *,
     measure: str,
     unit: str,
@@ -463,7 +489,7 @@ def make_row(
     )
 
 
-def run_notes(group: Group) -> list[str]:
+def run_notes(group: Ran) -> list[str]:
     """Say what a reader must know of the runs themselves."""
     notes = []
     resumed = sum(run.attempts > 1 for run in group.runs)
@@ -478,7 +504,9 @@ def run_notes(group: Group) -> list[str]:
         notes.append(
             f"runs of {len(hosts)} hosts are averaged as one system: {', '.join(sorted(hosts))}"
         )
-    light = light_note(group)
+    crowded = {note for run in group.runs if (note := crowding(run))}
+    notes += sorted(crowded)
+    light = light_note(group) if isinstance(group, Group) else None
     if light is not None:
         notes.append(light)
     reasons = {reason for run in group.runs if (reason := busy_reason(run))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from timetrial import frameworks, machine, units
 from timetrial.plan import Plan
@@ -11,7 +11,10 @@ from timetrial.scripted import command
 from timetrial.spec import Target, Task
 from timetrial.store import RunRecord
 
+NO_DATASET: Final = "none"  # of a run that learns nothing
 OWN_PRECISION: Final = "its own"  # a script does not say in which it computes
+ALLREDUCE: Final = "allreduce"
+SHUFFLED: Final = "shuffled"
 
 
 class System(NamedTuple):
@@ -39,10 +42,26 @@ class System(NamedTuple):
     provider: str | None = None
     region: str | None = None
     image: str | None = None
+    hosts: int = 1  # on which the workers ran
+    algorithm: str = ALLREDUCE
+    partition: str = SHUFFLED
+    cluster: str | None = None
+
+
+class Ran(Protocol):
+    """The runs of one system, whatever they did."""
+
+    @property
+    def system(self) -> System:
+        """What they share."""
+
+    @property
+    def runs(self) -> Sequence[RunRecord]:
+        """Their records."""
 
 
 class Group(NamedTuple):
-    """The runs of one system."""
+    """The runs of one system that learned a task."""
 
     system: System
     task: Task
@@ -52,14 +71,19 @@ class Group(NamedTuple):
 def group_runs(records: Sequence[RunRecord]) -> list[Group]:
     """Return the runs by system.
 
-    Left out: runs that never began or can still go on, and those of an A/A calibration, which share
-    their seeds on purpose.
+    Left out: runs that never began or can still go on, those of an A/A calibration, which share
+    their seeds on purpose, and those that measure (`exchanges.exchange_groups`).
     """
     groups: dict[System, list[RunRecord]] = {}
     for record in records:
-        if record.status is not None and record.plan.calibration is None:
+        if counts(record) and record.plan.exchange is None:
             groups.setdefault(system_of(record), []).append(record)
     return [Group(system, runs[0].plan.task, runs) for system, runs in groups.items()]
+
+
+def counts(record: RunRecord) -> bool:
+    """Return whether a run has ended and is in estimates."""
+    return record.status is not None and record.plan.calibration is None
 
 
 def system_of(record: RunRecord) -> System:
@@ -78,12 +102,14 @@ def system_of(record: RunRecord) -> System:
         name += f", {plan.memory_bytes / 2**30:.3g} GiB limit"
     place = place_of(record)
     declared = [part for part in (plan.provider, plan.region, plan.image) if part]
-    name = ", ".join([*declared, name, *_choices(plan), *(["light"] if plan.light else [])])
+    several = plan.workers > 1  # how workers learn together says nothing of one
+    parts = [*declared, name, *_choices(plan), *_team(plan, record.hosts)]
+    name = ", ".join([*parts, *(["light"] if plan.light else [])])
     return System(
-        task=plan.task.name,
+        task=plan.subject.name,
         task_hash=plan.task_hash,
         division=plan.division,
-        dataset=plan.task.dataset.name,
+        dataset=plan.learned.dataset.name if plan.learned else NO_DATASET,
         framework=plan.framework,
         version=version,
         device=plan.device,
@@ -102,13 +128,59 @@ def system_of(record: RunRecord) -> System:
         provider=place.provider,
         region=place.region,
         image=place.image,
+        hosts=record.hosts,
+        algorithm=plan.algorithm if several else ALLREDUCE,
+        partition=plan.partition if several else SHUFFLED,
+        cluster=plan.cluster,
     )
+
+
+def _team(plan: Plan, hosts: int) -> list[str]:
+    """Return how many workers there were, and how they were started and joined, in words."""
+    parts: list[str] = []
+    if plan.workers > 1:
+        parts.append(workers_words(plan.workers) + (f" on {hosts} machines" if hosts > 1 else ""))
+        parts += [plan.algorithm] if plan.algorithm != ALLREDUCE else []
+        parts += [f"partition {plan.partition}"] if plan.partition != SHUFFLED else []
+    parts += [f"launcher {plan.launcher}"] if plan.launcher != "local" else []
+    parts += [f"network {plan.network}"] if plan.network is not None else []
+    parts += [f"cluster {plan.cluster}"] if plan.cluster is not None else []
+    return parts
+
+
+def workers_words(count: int) -> str:
+    """Return "1 worker" or "2 workers"."""
+    return "1 worker" if count == 1 else f"{count} workers"
+
+
+def crowding(record: RunRecord) -> str | None:
+    """Return a note where the workers of one machine have more cores together than it has."""
+    plan = record.plan
+    here = cores_here(record)
+    if plan.workers == 1 or record.hosts > 1 or here is None or plan.workers * plan.cores <= here:
+        return None
+    each = f" of {cores_words(plan.cores)} each" if plan.cores > 1 else ""
+    return f"{plan.workers} workers{each} on {cores_words(here)}: more than there are"
+
+
+def cores_here(record: RunRecord) -> int | None:
+    """Return the cores of the machine that the first worker ran on, as far as they were allowed."""
+    known = None if record.machine is None else record.machine.cpu.allowed_cores
+    cpus = record.plan.cpus
+    return known if known is not None or cpus is None else len(cpus)
+
+
+def cores_words(count: int) -> str:
+    """Return "1 core" or "2 cores"."""
+    return "1 core" if count == 1 else f"{count} cores"
 
 
 def _choices(plan: Plan) -> list[str]:
     """Return what was chosen otherwise than the task does by itself, in words."""
-    task = plan.task
+    task = plan.learned
     chosen: list[str] = []
+    if task is None:
+        return chosen
     if not plan.script and plan.precision != task.precisions[0]:
         chosen.append(plan.precision)
     if task.dataset.name in task.datasets:

@@ -10,7 +10,7 @@ import numpy as np
 from timetrial import datasets, machine
 from timetrial.engine.metrics import metric_value
 from timetrial.findings.estimates import completed
-from timetrial.findings.groups import Group, system_of, targets_of
+from timetrial.findings.groups import Group, Ran, system_of, targets_of
 from timetrial.rows import Confusion, Curve, MachineFacts, RunLine, SegmentBar, StepCurve
 from timetrial.spec import Metric
 from timetrial.stats import bands, clocks, measures
@@ -111,7 +111,7 @@ def confusion_of(group: Group) -> Confusion | None:
     )
 
 
-def bar_of(group: Group) -> SegmentBar:
+def bar_of(group: Ran) -> SegmentBar:
     """Return the mean seconds of each segment; together they are the mean wall time."""
     sums: dict[str, float] = {}
     for run in group.runs:
@@ -129,6 +129,8 @@ def bar_of(group: Group) -> SegmentBar:
 def line_of(record: RunRecord) -> RunLine:
     """Return one run as a line of the list."""
     plan = record.plan
+    if plan.learned is None:
+        return _measured_line(record)
     aim = plan.task.light_target if plan.light else plan.task.targets[-1]
     target = plan.target or aim
     time = measures.time_to_target(record, target) if record.stretches else None
@@ -139,7 +141,7 @@ def line_of(record: RunRecord) -> RunLine:
         framework=plan.framework,
         system=system_of(record).name,
         seed=plan.seed,
-        status=record.status or ("planned" if not record.attempts else "unfinished"),
+        status=_status(record),
         wall_s=clocks.elapsed_s(record.stretches, clocks.CLOCKS["wall"])
         if record.stretches
         else None,
@@ -150,7 +152,30 @@ def line_of(record: RunRecord) -> RunLine:
     )
 
 
-def machines_of(groups: Sequence[Group]) -> list[MachineFacts]:
+def _measured_line(record: RunRecord) -> RunLine:
+    """Return a run that measures as a line of the list: it has no quality."""
+    plan = record.plan
+    wall = clocks.CLOCKS["wall"]
+    return RunLine(
+        run=plan.run,
+        task=plan.subject.name,
+        framework=plan.framework,
+        system=system_of(record).name,
+        seed=plan.seed,
+        status=_status(record),
+        wall_s=clocks.elapsed_s(record.stretches, wall) if record.stretches else None,
+        time_to_target_s=None,
+        quality=None,
+        quality_label="",
+        directory=str(record.run.path),
+    )
+
+
+def _status(record: RunRecord) -> str:
+    return record.status or ("planned" if not record.attempts else "unfinished")
+
+
+def machines_of(groups: Sequence[Ran]) -> list[MachineFacts]:
     """Return the facts of each system's machine, once per system."""
     found: dict[str, Mapping[str, str]] = {}
     for group in groups:

@@ -9,7 +9,14 @@ import numpy as np
 
 from timetrial.errors import UsageError
 from timetrial.findings.estimates import run_notes, times_of
-from timetrial.findings.groups import OWN_PRECISION, Group, System, targets_of
+from timetrial.findings.groups import (
+    OWN_PRECISION,
+    Group,
+    System,
+    cores_words,
+    targets_of,
+    workers_words,
+)
 from timetrial.rows import Verdict
 from timetrial.spec import Target
 from timetrial.stats import clocks, compare, measures, noise
@@ -104,6 +111,13 @@ _TOLD_APART: Final = (
     "provider",
     "region",
     "image",
+    "workers",
+    "hosts",
+    "algorithm",
+    "partition",
+    "launcher",
+    "network",
+    "cluster",
 )
 
 
@@ -115,7 +129,13 @@ def _word(field: str, value: object) -> str:
     if field in ("provider", "region", "image"):
         return f"unknown {field}" if value is None else str(value)
     if field == "cores":
-        return "1 core" if value == 1 else f"{value} cores"
+        return cores_words(int(str(value)))
+    if field == "workers":
+        return workers_words(int(str(value)))
+    if field == "hosts":
+        return "1 machine" if value == 1 else f"{value} machines"
+    if field in ("partition", "launcher", "network", "cluster"):
+        return f"no {field}" if value is None else f"{field} {value}"
     if field == "memory_bytes":
         return "no memory limit" if value is None else f"{int(str(value)) / 2**30:.3g} GiB"
     return str(value)

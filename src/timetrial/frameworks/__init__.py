@@ -122,13 +122,22 @@ class Connects(Protocol):
         """Close the connections."""
 
 
+def address_towards(address: str) -> str | None:
+    """Return this machine's address in traffic to `address`, None if there is no way to it."""
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(place)  # sends nothing: the system chooses the way
+            own: str = probe.getsockname()[0]
+    except OSError:
+        return None
+    return own
+
+
 def interface_towards(address: str) -> str | None:
     """Return the name of the network interface whose traffic goes to `address`, None if unknown."""
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 9))  # sends nothing: the system chooses the way
-            own = probe.getsockname()[0]
-    except OSError:
+    own = address_towards(address)
+    if own is None:
         return None
     for name, addresses in psutil.net_if_addrs().items():
         if any(known.address == own for known in addresses):

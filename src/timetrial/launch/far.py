@@ -160,8 +160,8 @@ class Far:
             if len(mine) == count:
                 self._cores += mine.values()
                 return {"cpus": [*mine]}, b""
-        for file in mine.values():
-            file.close()
+        for held in mine.values():
+            held.close()
         return {"cpus": None}, b""
 
     def execute(

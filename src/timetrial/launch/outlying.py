@@ -52,7 +52,7 @@ class Backend(Protocol):
         """End everything at once."""
 
     def clean(self) -> str:
-        """End what is left and remove the job's own files; return what its log said last."""
+        """See it end, end what lingers, remove its own files; return what its log said last."""
 
 
 @final
@@ -134,6 +134,7 @@ class OutlyingJob:
         trace: TracebackType | None,
     ) -> None:
         """End the job with all it started; nothing of it is left."""
+        self.kill()
         self._clean()
 
     def _clean(self) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MEETING_S: Final = 60.0  # the other tasks wait so long for the first
 _LOOK_S: Final = 0.05
 _NOTICE_S: Final = 90  # before a partition's time limit, SIGTERM: workers save
-_STUBBORN_S: Final = 3.0
+_STUBBORN_S: Final = 3.0  # for what was killed to end, and for what has ended to be gone
 _GONE_S: Final = 30.0  # for the job's processes to end after they were killed
 _MARGIN_MIN: Final = 10  # beyond the plan's own timeout
 _LAST_LINES: Final = 5
@@ -137,11 +137,14 @@ class SlurmBackend:
             queries.cancel(f"{self._job}.0", signal="KILL")
 
     def clean(self) -> str:
-        """End the job, remove its files; return the last lines of its logs."""
-        self.kill()
-        deadline = time.monotonic() + _GONE_S
+        """See the job end, or end it; remove its files; return the last lines of its logs."""
+        begun_s = time.monotonic()
         while (state := self._state()).waiting or state.running:
-            if time.monotonic() > deadline:
+            waited_s = time.monotonic() - begun_s
+            # a step that is killed while it ends by itself can hold its job for minutes
+            if self._killed_s is None and (state.waiting or waited_s > _STUBBORN_S):
+                self.kill()
+            if waited_s > _GONE_S:
                 _log.warning("Slurm job %s is still %s", self._job, state.state)
                 break
             time.sleep(_LOOK_S)

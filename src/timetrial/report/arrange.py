@@ -6,19 +6,33 @@ the renderers only set it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from timetrial.report.exchange_words import answer_sentences
+from timetrial.report.scaling_words import scaling_sentences
 from timetrial.report.words import (
     HEADLINE_MEASURE,
     measure_group,
     measure_label,
     plain,
     row_sentence,
+    unique,
     verdict_text,
 )
-from timetrial.rows import Confusion, Curve, Findings, Origin, Row, SegmentBar, StepCurve, Verdict
+from timetrial.rows import (
+    Confusion,
+    Curve,
+    ExchangeCurve,
+    Findings,
+    Origin,
+    Row,
+    SegmentBar,
+    StepCurve,
+    Verdict,
+)
 from timetrial.stats.clocks import HEADLINE
 
 _FIRST: Final = (
@@ -37,6 +51,7 @@ _FIRST: Final = (
     "final_test_error_rate",
 )
 _ALWAYS_SAID: Final = ("light",)  # in every label, even where all systems share it
+_TEAM: Final = re.compile(r"(^|, )\d+ workers( on \d+ machines)?(,|$)")
 _GROUP_ORDER: Final = ("Quality", "Speed", "Resources", "Other")
 
 
@@ -89,6 +104,7 @@ class Section:
     curves: Sequence[Sequence[Curve]]  # one chart each
     step_curves: Sequence[Sequence[StepCurve]]  # one chart each
     confusions: Sequence[Confusion]
+    exchanges: Sequence[ExchangeCurve]
     bars: Sequence[SegmentBar]
     notes: Sequence[str]  # said of every row
     footnotes: Sequence[str]  # said of some rows, in the order of their numbers
@@ -102,11 +118,6 @@ class Section:
 def row_key(row: Row) -> SystemKey:
     """Return the system a row is about."""
     return SystemKey(row.framework, row.system, row.origin)
-
-
-def unique(items: Iterable[str]) -> list[str]:
-    """Return the items once each, in order of appearance."""
-    return list(dict.fromkeys(items))
 
 
 # --- systems --------------------------------------------------------------------------------------
@@ -123,7 +134,8 @@ def name_systems(findings: Findings) -> Systems:
     ours = list(dict.fromkeys(measured + keys))
     shared = _shared_parts([key.system for key in ours])
     several = len({key.framework for key in ours}) > 1
-    labels = {key: _short(key, shared, name_framework=several) for key in ours}
+    teams = any(_TEAM.search(plain(key.system)) for key in ours)
+    labels = {key: _short(key, shared, name_framework=several, teams=teams) for key in ours}
     if len(set(labels.values())) < len(labels):
         labels = {key: _full(key) for key in ours}
         shared = []
@@ -144,8 +156,13 @@ def _shared_parts(systems: Sequence[str]) -> list[str]:
     ]
 
 
-def _short(key: SystemKey, shared: Sequence[str], *, name_framework: bool) -> str:
+def _short(
+    key: SystemKey, shared: Sequence[str], *, name_framework: bool, teams: bool = False
+) -> str:
+    """Return the parts that are not shared; with `teams`, one worker is called so."""
     parts = [part for part in plain(key.system).split(", ") if part not in shared]
+    if teams and not _TEAM.search(plain(key.system)):
+        parts.insert(0, "1 worker")
     text = ", ".join(parts)
     framework = plain(key.framework)
     if name_framework and framework.lower() not in text.lower():
@@ -188,6 +205,7 @@ def _section(findings: Findings, task: str) -> Section:
         curves=_charts([curve for curve in findings.curves if curve.task == task]),
         step_curves=_step_charts([c for c in findings.step_curves if c.task == task]),
         confusions=[seen for seen in findings.confusions if seen.task == task],
+        exchanges=[seen for seen in findings.exchanges if seen.task == task],
         bars=[bar for bar in findings.bars if bar.task == task],
         notes=notes,
         footnotes=footnotes,
@@ -281,14 +299,21 @@ def _step_charts(curves: Sequence[StepCurve]) -> list[list[StepCurve]]:
 
 
 def answers(findings: Findings, systems: Systems) -> list[str]:
-    """Return the verdicts as sentences, the first answer first; what was measured where none is."""
-    if findings.verdicts:
-        return [verdict_sentence(verdict, findings, systems) for verdict in findings.verdicts]
+    """Return the verdicts as sentences, the first answer first; what was measured where none is.
+
+    Then what the numbers of workers come to; it stands in the place of what was measured too. Then
+    what the networks are.
+    """
+    rows = [row for row in findings.rows if row.origin == "measured"]
+    exchanged = answer_sentences(rows, [systems.labels[row_key(row)] for row in rows])
+    told = [verdict_sentence(verdict, findings, systems) for verdict in findings.verdicts]
+    told += scaling_sentences(findings.scalings)
+    if told:
+        return [*told, *exchanged]
     headlines = [row for section in sections(findings) for row in section.headline]
     ours = [row for row in headlines if row.origin == "measured"] or headlines
-    if not ours:
-        return ["No run has given an estimate of time to target yet."]
-    return [row_sentence(row, systems.labels[row_key(row)]) for row in ours]
+    said = [row_sentence(row, systems.labels[row_key(row)]) for row in ours]
+    return [*said, *exchanged] or ["No run has given an estimate of time to target yet."]
 
 
 def verdict_sentence(verdict: Verdict, findings: Findings, systems: Systems) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from timetrial.report.words import metric_unit, trimmed
 from timetrial.rows import Curve, StepCurve
-from timetrial.units import duration, percent, quantity
+from timetrial.units import bytes_, duration, percent, quantity
 
 _LOG_FROM: Final = 8.0  # longest over shortest curve: beyond it a linear axis hides the short one
 _CLOCK_STEPS: Final = (10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 21600)
@@ -95,6 +95,33 @@ def quality_axis(curves: Sequence[Curve | StepCurve], count: int) -> Axis:
     return Axis(ticks[0].value, ticks[-1].value, ticks)
 
 
+def value_axis(values: Sequence[float], unit: str, count: int, *, whole: bool) -> Axis:
+    """Return a linear axis of any quantity over all values; `whole`: it begins at 0."""
+    finite = [value for value in values if math.isfinite(value)] or [1.0]
+    high = max(finite)
+    low = 0.0 if whole else min(finite)
+    if unit == "s" and whole:
+        return duration_axis(high or 1.0, count)
+    step = _nice_step(((high - low) or abs(high) or 1.0) / count)
+    start, stop = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    places = range(start, max(stop, start + 1) + 1)
+    ticks = tuple(Tick(step * n, _quality_label(step * n, unit)) for n in places)
+    return Axis(ticks[0].value, ticks[-1].value, ticks)
+
+
+def worker_axis(counts: Sequence[int]) -> Axis:
+    """Return the axis of numbers of workers: a tick for each, logarithmic where they lie far apart.
+
+    A little white is left at both ends, so that no marker is cut.
+    """
+    low, high = min(counts), max(counts)
+    ticks = tuple(Tick(count, f"{count:,}") for count in sorted(set(counts)))
+    if low > 0 and high / low > _LOG_FROM:
+        return Axis(low / 1.2, high * 1.2, ticks, log=True)
+    white = 0.06 * (high - low) or 0.5
+    return Axis(low - white, high + white, ticks)
+
+
 def time_label(seconds: float) -> str:
     """Return the words of a tick: "0 s", "500 ms", "12 s", "2 min", "1 h 30 min"."""
     if seconds == 0:
@@ -118,3 +145,15 @@ def _clock_step(rough: float) -> float:
 def _nice_step(rough: float) -> float:
     power = 10.0 ** math.floor(math.log10(rough))
     return next(nice * power for nice in (1, 2, 2.5, 5, 10) if nice * power >= rough * (1 - 1e-9))
+
+
+def span_axis(low: float, high: float, count: int) -> Axis:
+    """Return a logarithmic axis of seconds that holds both ends, with about `count` ticks."""
+    return _log_axis(low, high, count)
+
+
+def size_axis(sizes: Sequence[int], count: int) -> Axis:
+    """Return the logarithmic axis of sizes in bytes, its ticks on powers of two that were used."""
+    every = math.ceil(len(sizes) / count)
+    ticks = tuple(Tick(size, trimmed(bytes_(size))) for size in sizes[::every])
+    return Axis(sizes[0] / 1.6, sizes[-1] * 1.6, ticks, log=True)

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
+from timetrial.report import exchange_words
 from timetrial.report.arrange import (
     Line,
     Section,
@@ -16,7 +17,14 @@ from timetrial.report.arrange import (
     name_systems,
     row_key,
     sections,
-    unique,
+)
+from timetrial.report.scaling_words import (
+    Study,
+    about,
+    cell_of,
+    columns_of,
+    notes_of,
+    studies,
 )
 from timetrial.report.table_words import (
     CellWords,
@@ -40,9 +48,10 @@ from timetrial.report.words import (
     sentence,
     status_text,
     target_label,
+    unique,
     value_text,
 )
-from timetrial.rows import Findings, Row, RunLine, SegmentBar, Table
+from timetrial.rows import ExchangeCurve, Findings, Row, RunLine, SegmentBar, Table
 from timetrial.units import duration
 
 
@@ -55,6 +64,7 @@ def render_markdown(findings: Findings) -> str:
         parts.append(f"On every measured system: {escaped(systems.shared)}.")
     found = sections(findings)
     parts += [part for shown in findings.tables for part in _suite(shown)]
+    parts += [part for study in studies(findings.scalings) for part in _scaling(study)]
     for section in found:
         parts += _section(section, systems)
     parts += _runs(findings.runs, systems)
@@ -110,6 +120,8 @@ def _section(section: Section, systems: Systems) -> list[str]:
     if section.clocks:
         parts += ["### Time to target by other clocks"]
         parts.append(_matrix(section, systems, section.clocks, "Clock"))
+    for curve in section.exchanges:
+        parts += _exchange(curve, systems)
     if section.bars:
         parts += ["### Where the wall time went", _segments(section.bars, systems)]
     notes = [f"- {escaped(note)}" for note in section.notes]
@@ -117,6 +129,17 @@ def _section(section: Section, systems: Systems) -> list[str]:
     if notes:
         parts += ["Notes:", "\n".join(notes)]
     return parts
+
+
+def _exchange(curve: ExchangeCurve, systems: Systems) -> list[str]:
+    """Return the time of an all-reduce by size."""
+    label = systems.label(curve.framework, curve.system)
+    said = [exchange_words.line_words(curve), *exchange_words.left_out_words(curve)]
+    return [
+        f"### {escaped(f'{exchange_words.caption(curve)}: {label}')}",
+        table(exchange_words.HEADINGS, exchange_words.cells(curve), numeric=5),
+        "\n".join(f"- {escaped(words)}" for words in said),
+    ]
 
 
 # --- tables of suites -----------------------------------------------------------------------------
@@ -147,6 +170,24 @@ def _suite(shown: Table) -> list[str]:
         notes = "\n".join(f"- {escaped(note)}" for note in shown.notes)
         parts += ["Not comparable, and why:", notes]
     parts += ["\n".join(f"{n}. {escaped(note)}" for n, note in enumerate(footnotes, 1))]
+    return [part for part in parts if part]
+
+
+def _scaling(study: Study) -> list[str]:
+    parts = [f"## {escaped(study.title)}"]
+    for scaling, label in zip(study.scalings, study.labels, strict=True):
+        columns = columns_of(scaling)
+        headings = ["Workers", *(c.heading.replace("- ", "") for c in columns), "n"]
+        lines = [
+            [
+                str(line.workers),
+                *(_words(cell_of(scaling, line, column.name)) for column in columns),
+                str(line.n),
+            ]
+            for line in scaling.lines
+        ]
+        parts += [escaped(label) + ":", table(headings, lines, numeric=len(columns) + 1)]
+        parts.append("\n".join(f"- {escaped(t)}" for t in [*about(scaling), *notes_of(scaling)]))
     return [part for part in parts if part]
 
 

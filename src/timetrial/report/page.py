@@ -23,20 +23,17 @@ from timetrial.report.arrange import (
     facts_line,
     name_systems,
     sections,
-    unique,
 )
-from timetrial.report.charts import (
-    NARROW,
-    WIDE,
-    curve_chart,
-    segment_chart,
-    step_chart,
-)
+from timetrial.report.charts import curve_chart, segment_chart, step_chart
 from timetrial.report.page_confusion import confusion_body
+from timetrial.report.page_exchanges import exchange_body
+from timetrial.report.page_scaling import study_body
 from timetrial.report.page_suites import curve_figure, suite_body
 from timetrial.report.page_tables import SectionTables, linked, runs_table, text
+from timetrial.report.scaling_words import studies
+from timetrial.report.svg import NARROW, WIDE
 from timetrial.report.table_csv import render_csv
-from timetrial.report.words import method_sentences, sentence
+from timetrial.report.words import method_sentences, sentence, unique
 from timetrial.rows import Curve, Findings, MachineFacts, StepCurve
 
 _ICON: Final = (
@@ -101,6 +98,10 @@ def _answer(answer: str) -> str:
 
 def _navigation(findings: Findings, found: Sequence[Section]) -> str:
     links = [(f"u{n}", text(table.suite)) for n, table in enumerate(findings.tables, 1)]
+    links += [
+        (f"w{n}", text(f"{study.task}, workers"))
+        for n, study in enumerate(studies(findings.scalings), 1)
+    ]
     links += [(f"t{place}", text(section.task)) for place, section in enumerate(found, 1)]
     links += [("runs", "Runs")] if findings.runs else []
     links += [("machines", "Machines")] if findings.machines else []
@@ -116,6 +117,10 @@ def _main(findings: Findings, found: Sequence[Section], systems: Systems) -> lis
     parts = [
         _block(f"u{n}", text(f"{table.suite}: {table.title}"), suite_body(table, f"u{n}"))
         for n, table in enumerate(findings.tables, 1)
+    ]
+    parts += [
+        _block(f"w{n}", text(study.title), study_body(study, f"w{n}"))
+        for n, study in enumerate(studies(findings.scalings), 1)
     ]
     parts += [_section(section, systems, f"t{place}") for place, section in enumerate(found, 1)]
     if findings.runs:
@@ -148,6 +153,7 @@ def _section(section: Section, systems: Systems, identity: str) -> str:
         for place, curves in enumerate(section.step_curves, 1)
     ]
     parts += [tables.headline(), tables.measures(), tables.clocks()]
+    parts.append(exchange_body(section.exchanges, systems, f"{identity}-e"))
     parts += [
         confusion_body(seen, systems.label(seen.framework, seen.system), f"{identity}-c{place}")
         for place, seen in enumerate(section.confusions, 1)

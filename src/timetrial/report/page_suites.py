@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from timetrial.report.charts import NARROW, WIDE, step_chart, swatch
+from timetrial.report.charts import step_chart
 from timetrial.report.page_tables import head, linked, scroll, text
+from timetrial.report.svg import NARROW, WIDE, swatch
 from timetrial.report.table_words import (
     about_columns,
     cell_words,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from timetrial.report.arrange import Line, Section, SystemKey, Systems, row_key, unique
+from timetrial.report.arrange import Line, Section, SystemKey, Systems, row_key
 from timetrial.report.charts import segment_swatch, whisker
 from timetrial.report.words import (
     ABSENT,
@@ -23,6 +23,7 @@ from timetrial.report.words import (
     sentence,
     status_text,
     target_label,
+    unique,
     value_text,
 )
 from timetrial.rows import Row, RunLine, SegmentBar
@@ -244,7 +245,7 @@ def _origin(row: Row) -> str:
 
 def runs_table(runs: Sequence[RunLine], systems: Systems) -> str:
     """Return the list of runs, a line each."""
-    kinds = unique(plain(run.quality_label) for run in runs)
+    kinds = unique(plain(run.quality_label) for run in runs if run.quality_label)
     quality = f"Last {escape(kinds[0])}" if len(kinds) == 1 else "Last quality"
     folders = unique(_folder(run) for run in runs)
     cells = ["Run", "Task", "System", "Seed", "Status"]

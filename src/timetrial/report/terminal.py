@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from timetrial.report import exchange_words
 from timetrial.report.arrange import (
     Line,
     Section,
@@ -24,6 +25,8 @@ from timetrial.report.arrange import (
     row_key,
     sections,
 )
+from timetrial.report.scaling_terminal import print_scalings
+from timetrial.report.scaling_words import follows_from_workers
 from timetrial.report.table_terminal import print_tables
 from timetrial.report.words import (
     ABSENT,
@@ -37,7 +40,7 @@ from timetrial.report.words import (
     target_label,
     value_text,
 )
-from timetrial.rows import Findings, Row
+from timetrial.rows import ExchangeCurve, Findings, Row
 
 _LABEL_MAX = 26  # of the first column, where measures are to stand beside it
 
@@ -48,9 +51,13 @@ def render_terminal(findings: Findings, console: Console) -> None:
     if tables:  # they show what was published
         ours = [row for row in findings.rows if row.origin != "published"]
         findings = msgspec.structs.replace(findings, rows=ours)
+    if findings.scalings:  # they show what follows from the number of workers
+        ours = [row for row in findings.rows if not follows_from_workers(row)]
+        findings = msgspec.structs.replace(findings, rows=ours)
     systems = name_systems(findings)
     for section in sections(findings):
         _print_section(section, systems, console)
+    print_scalings(findings.scalings, console)
     for text in answers(findings, systems):
         console.print(Text(text, style="bold"), highlight=False)
     if systems.shared:
@@ -70,6 +77,8 @@ def _print_section(section: Section, systems: Systems, console: Console) -> None
     _print_quietly(console, about)
     columns, left_out = _choose(section, systems, console.width)
     _print_table(columns, console)
+    for curve in section.exchanges:
+        _print_exchange(curve, systems, console)
     beside = [line for line in left_out if any(key.origin != "measured" for key in line.cells)]
     if beside:
         console.print()
@@ -84,6 +93,22 @@ def _print_section(section: Section, systems: Systems, console: Console) -> None
     for number, note in enumerate(section.footnotes, 1):
         _print_quietly(console, f"[{number}] {note}")
     console.print()
+
+
+def _print_exchange(curve: ExchangeCurve, systems: Systems, console: Console) -> None:
+    """Print the time of an all-reduce by size."""
+    console.print()
+    label = systems.label(curve.framework, curve.system)
+    console.print(Text(f"{exchange_words.caption(curve)}: {label}"), highlight=False)
+    lines = exchange_words.cells(curve)
+    headings = exchange_words.HEADINGS
+    columns = [
+        _Column(heading, [line[place] for line in lines]) for place, heading in enumerate(headings)
+    ]
+    _print_table(columns, console)
+    _print_quietly(console, exchange_words.line_words(curve))
+    for words in exchange_words.left_out_words(curve):
+        _print_quietly(console, words)
 
 
 def _print_quietly(console: Console, text: str) -> None:
@@ -144,11 +169,10 @@ def _choose(section: Section, systems: Systems, width: int) -> tuple[list[_Colum
     counts = [_count(key, row, section) for key, row in keyed]
     times = [_cell([row] if row else [], section) for _, row in keyed]
     labels = [_label(key, row, section, systems) for key, row in keyed]
-    columns = [
-        _Column("System", labels, numeric=False),
-        _Column(sentence(measure_label(HEADLINE_MEASURE)), times),
-        _Column("n", counts),
-    ]
+    columns = [_Column("System", labels, numeric=False)]
+    if section.headline:
+        columns.append(_Column(sentence(measure_label(HEADLINE_MEASURE)), times))
+    columns.append(_Column("n", counts))
     room = width - min(_LABEL_MAX, columns[0].width) - 2 - sum(c.space for c in columns[1:])
     left_out = []
     for line in by_importance(section.measures):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from timetrial.rows import Row, RunLine, Verdict
@@ -43,10 +43,41 @@ MEASURE_LABELS: Final = {
     "cpu": "processor time",
     "cores_used": "cores used",
     "peak_memory": "peak memory",
+    "speed_up": "speed-up of training",
+    "speed_up_to_target": "speed-up to target",
+    "strong_efficiency": "efficiency, strong scaling",
+    "strong_efficiency_to_target": "efficiency to target, strong scaling",
+    "weak_efficiency": "efficiency, weak scaling",
+    "weak_efficiency_to_target": "efficiency to target, weak scaling",
+    "communication_share": "communication, share of a step",
+    "communication_per_step": "communication per step",
+    "waiting_share": "waiting for the last worker, share of a step",
+    "exchange_rate": "rate of the exchange",
+    "break_even_workers": "workers that pay",
+    "cheapest_workers": "workers of the lowest cost",
+    "least_bandwidth": "least bandwidth that pays",
 }
 _GROUPS: Final = (
     ("Quality", ("accuracy", "error", "gap", "loss", "auc")),
-    ("Speed", ("steps", "step", "examples", "wall", "train", "time", "latency")),
+    (
+        "Speed",
+        (
+            "steps",
+            "step",
+            "examples",
+            "wall",
+            "train",
+            "time",
+            "latency",
+            "speed",
+            "efficiency",
+            "communication",
+            "waiting",
+            "exchange",
+            "bandwidth",
+            "workers",
+        ),
+    ),
     ("Resources", ("cpu", "core", "memory", "gpu", "energy", "network", "cost")),
 )
 _TARGET: Final = re.compile(r"^(\w+) (>=|<=) (\d+(?:\.\d+)?) on (\w+)$")
@@ -67,6 +98,11 @@ def plain(text: str) -> str:
         for character in text
     )
     return " ".join(kept.split())
+
+
+def unique(items: Iterable[str]) -> list[str]:
+    """Return the items once each, in order of appearance."""
+    return list(dict.fromkeys(items))
 
 
 def sentence(text: str) -> str:

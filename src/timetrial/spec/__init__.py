@@ -3,6 +3,7 @@
 No framework is imported here: rules can be read, hashed, listed and compared with none installed.
 
 rules     the records that decide a task
+exchange  the record that decides a measurement between workers
 shapes    the layers in their places: shapes, parameter counts
 scaling   what several workers make of the rules
 network   the emulated network between them
@@ -22,6 +23,15 @@ from timetrial.spec.contract import (
     Settles,
     Split,
     Workload,
+)
+from timetrial.spec.exchange import (
+    ITEM_BYTES,
+    BuildCollective,
+    Collective,
+    Dtype,
+    Exchange,
+    Point,
+    expected_sum,
 )
 from timetrial.spec.rules import (
     MALFORMED,
@@ -67,12 +77,15 @@ from timetrial.spec.scaling import for_workers
 from timetrial.spec.shapes import Placed, parameter_count, placed, walk
 
 __all__ = [
+    "ITEM_BYTES",
     "MALFORMED",
     "PROSE",
     "Activation",
     "Adaptive",
     "BatchNorm",
     "Build",
+    "BuildCollective",
+    "Collective",
     "Compilable",
     "Conv2d",
     "CropFlip",
@@ -80,6 +93,8 @@ __all__ = [
     "Dense",
     "Division",
     "Dropout",
+    "Dtype",
+    "Exchange",
     "Flatten",
     "GlobalAveragePool",
     "Implementation",
@@ -99,6 +114,7 @@ __all__ = [
     "Optimizer",
     "Placed",
     "PlateauHalving",
+    "Point",
     "Precision",
     "PredictsWithDropout",
     "Probe",
@@ -118,6 +134,7 @@ __all__ = [
     "Task",
     "TrainView",
     "Workload",
+    "expected_sum",
     "for_workers",
     "parameter_count",
     "placed",

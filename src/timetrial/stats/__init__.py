@@ -5,6 +5,9 @@ compare      the ratio of two, with a verdict
 sequential   how many runs are enough
 noise        A/A calibration of a machine
 bands        quality against time over several runs
+speedup      what more workers bring, from measured runs
+exchanges    what an all-reduce costs: a line fitted to measured times
+scaling      what a step of several workers will take, predicted
 rules        MLPerf's Olympic mean and convergence gate
 """
 

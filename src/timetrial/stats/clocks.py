@@ -23,6 +23,7 @@ ALL: Final[tuple[SegmentName, ...]] = (
     "build",
     "compile",
     "train",
+    "measure",
     "eval",
     "checkpoint",
     "log",

@@ -7,15 +7,17 @@ off between evaluations. So a time is late by at most one evaluation interval, n
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from timetrial.engine.events import Segment
 from timetrial.engine.metrics import metric_value
+from timetrial.meter.records import MeterLog, Sample
 from timetrial.spec import Metric, Target
 from timetrial.stats.clocks import CLOCKS, HEADLINE, Clock, elapsed_s
-from timetrial.store import Evaluation, RunRecord, Stretch, attempt_shifts_ns
+from timetrial.store import Evaluation, RunRecord, attempt_shifts_ns, by_attempt, cpu_seconds
 
 # Below a hundredth of the time a GPU draws a screen or answers a query; one that trains is at 5 %
 # and more. Ours: no source was found.
@@ -176,7 +178,10 @@ def steps_done(record: RunRecord) -> int:
 
 
 def examples_per_s(record: RunRecord) -> float | None:
-    """Return training examples per second of training; None where a step sees all of train."""
+    """Return training examples per second of training, of all workers together.
+
+    None where a step sees all of train.
+    """
     task = record.plan.task
     per_step = seconds_per_step(record)
     if per_step is None or task.batch_size is None:
@@ -185,9 +190,9 @@ def examples_per_s(record: RunRecord) -> float | None:
 
 
 def meter_values(record: RunRecord) -> Mapping[str, float]:
-    """Return what the meters counted, without what had no counter."""
+    """Return what the meters counted, of all workers together, without what had no counter."""
     summary = record.meter
-    left = record.last_exit
+    ended = [left for left in record.exits.values() if cpu_seconds(left) is not None]
     values: dict[str, float | None] = {}
     if summary is not None:
         values = {
@@ -200,8 +205,12 @@ def meter_values(record: RunRecord) -> Mapping[str, float]:
             "gpu_energy": summary.gpu_energy_j,
             "energy": summary.energy_j,
         }
-    elif left is not None and left.user_s is not None and left.system_s is not None:
-        values = {"cpu": left.user_s + left.system_s, "peak_memory": left.peak_rss_bytes}
+    elif len(ended) == record.plan.workers:
+        peaks = [left.peak_rss_bytes for left in ended]
+        values = {
+            "cpu": sum(cpu_seconds(left) or 0.0 for left in ended),
+            "peak_memory": None if None in peaks else sum(peak or 0 for peak in peaks),
+        }
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
@@ -211,7 +220,7 @@ class FitUse(NamedTuple):
     gpu_busy: float | None  # mean over time of the GPUs that were busy; 0 where none was
     gpus_busy: int | None
     gpus_present: int | None
-    cores_used: float | None  # of the run's processes, mean over time
+    cores_used: float | None  # of all workers' processes, mean over time
 
 
 def fit_use(record: RunRecord) -> FitUse:
@@ -219,37 +228,72 @@ def fit_use(record: RunRecord) -> FitUse:
 
     A sample speaks for the time since the one before; what of that lies in training is its weight.
     A GPU counts as busy from GPU_BUSY_MIN of the time on: NVML sees the kernels of all processes.
+    Cores are summed over the workers, each by its own log; GPUs are those of every host once.
     """
-    log, fit = record.meter_log, _fit_stretches(record)
-    if log is None or not fit:
+    logs = record.meter_logs
+    spans = {rank: _fit_spans(record, rank) for rank in logs}
+    if 0 not in logs or not spans[0]:
         return FitUse(None, None, None, None)
-    shift_s = attempt_shifts_ns(record.launcher).get(fit[0].attempt, 0) / 1e9
-    cores = _Mean()
-    gpus: dict[int, _Mean] = {}
-    for before, sample in itertools.pairwise(log.samples):
-        start, stop = before.t_ns / 1e9 + shift_s, sample.t_ns / 1e9 + shift_s
-        weight = sum(max(0.0, min(stop, s.stop_s) - max(start, s.start_s)) for s in fit)
-        cores.add(sample.cores_used, weight)
-        for gpu in sample.gpus:
-            gpus.setdefault(gpu.index, _Mean()).add(gpu.busy_any_kernel, weight)
-    shares = [mean.value for mean in gpus.values() if mean.value is not None]
+    gpus: list[_Mean] = []
+    seen: set[str | None] = set()
+    for rank, log in logs.items():
+        host = record.host_of(rank)
+        if host not in seen:
+            seen.add(host)
+            gpus += _gpus_busy(log, spans[rank])
+    cores = [_cores_used(log, spans[rank]) for rank, log in logs.items()]
+    used = [value for value in cores if value is not None]
+    shares = [mean.value for mean in gpus if mean.value is not None]
     busy = [share for share in shares if share >= GPU_BUSY_MIN]
     known = bool(gpus) and len(shares) == len(gpus)
     return FitUse(
         gpu_busy=(sum(busy) / len(busy) if busy else 0.0) if known else None,
         gpus_busy=len(busy) if known else None,
         gpus_present=len(gpus) or None,
-        cores_used=cores.value,
+        cores_used=sum(used) if len(used) == record.plan.workers else None,
     )
 
 
-def _fit_stretches(record: RunRecord) -> list[Stretch]:
-    last_attempt = record.stretches[-1].attempt if record.stretches else 0
+_Span: TypeAlias = tuple[float, float]
+
+
+def _fit_spans(record: RunRecord, rank: int) -> list[_Span]:
+    """Return when a worker trained in the last attempt, in seconds of its own machine's clock."""
+    fit = ("compile", "train")
+    if rank > 0:
+        attempts = by_attempt(record.launcher, record.workers_events[rank])
+        events = attempts[max(attempts)] if attempts else []
+        segments = [e for e in events if isinstance(e, Segment) and e.name in fit]
+        return [(segment.start_ns / 1e9, segment.t_ns / 1e9) for segment in segments]
+    last = record.stretches[-1].attempt if record.stretches else 0
+    shift_s = attempt_shifts_ns(record.launcher).get(last, 0) / 1e9
     return [
-        stretch
+        (stretch.start_s - shift_s, stretch.stop_s - shift_s)
         for stretch in record.stretches
-        if stretch.attempt == last_attempt and stretch.name in ("compile", "train")
+        if stretch.attempt == last and stretch.name in fit
     ]
+
+
+def _weights(log: MeterLog, spans: Sequence[_Span]) -> Iterator[tuple[Sample, float]]:
+    """Yield each sample with the seconds of `spans` that it speaks for."""
+    for before, sample in itertools.pairwise(log.samples):
+        start, stop = before.t_ns / 1e9, sample.t_ns / 1e9
+        yield sample, sum(max(0.0, min(stop, end) - max(start, begin)) for begin, end in spans)
+
+
+def _cores_used(log: MeterLog, spans: Sequence[_Span]) -> float | None:
+    cores = _Mean()
+    for sample, weight in _weights(log, spans):
+        cores.add(sample.cores_used, weight)
+    return cores.value
+
+
+def _gpus_busy(log: MeterLog, spans: Sequence[_Span]) -> list[_Mean]:
+    gpus: dict[int, _Mean] = {}
+    for sample, weight in _weights(log, spans):
+        for gpu in sample.gpus:
+            gpus.setdefault(gpu.index, _Mean()).add(gpu.busy_any_kernel, weight)
+    return list(gpus.values())
 
 
 class _Mean:

@@ -155,9 +155,9 @@ class SlurmCluster:
     def cancel_all(self) -> None:
         """End all jobs at once."""
         for job in self.jobs():
-            self.command("scancel", "--full", "--signal=TERM", job)  # of the batch script
-            self.command("scancel", "--signal=KILL", f"{job}.0")
-            self.command("scancel", job)
+            for words in (("--signal=KILL", f"{job}.0"), (job,)):
+                with contextlib.suppress(LaunchError):  # it may end at this moment
+                    self.command("scancel", *words)
 
     def lose(self, node: str) -> None:
         """Kill a node's daemon and all that it started, as when a machine loses its power."""
