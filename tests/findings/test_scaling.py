@@ -312,7 +312,7 @@ def test_latency_that_was_measured_is_taken_out(tmp_path: Path):
     groups = findings.group_runs(runs_of(tmp_path, [1, 2]))
     from timetrial.findings.paying import least_bandwidth_row
 
-    rows = [least_bandwidth_row(*groups, lambda group: wait) for wait in (None, 0.002)]
+    rows = [least_bandwidth_row(*groups, lambda group, wait=wait: wait) for wait in (None, 0.002)]
     included, apart = rows
     assert included is not None
     assert apart is not None

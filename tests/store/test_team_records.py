@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_the_wall_time_is_tiled_by_the_first_worker_though_others_end_before_it(
     ends = {e.rank: e.t_ns for e in three.launcher if isinstance(e, Exited)}
     assert ends[2] < ends[1] < ends[0]
     stretches = three.stretches
-    assert all(a.stop_s == b.start_s for a, b in zip(stretches, stretches[1:], strict=False))
+    assert all(a.stop_s == b.start_s for a, b in itertools.pairwise(stretches))
     assert [s.name for s in stretches[-2:]] == ["teardown", "teardown"]
     assert stretches[-2].stop_s == ends[0] / 1e9
 
