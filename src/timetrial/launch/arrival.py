@@ -1,9 +1,9 @@
 """Makes a run directory that was sent here this machine's own: python -m timetrial.launch.arrival.
 
 The paths in a plan are those of the machine that made it. The same data set is looked for along
-this machine's own search path, or fetched, and the copy of the plan here names those files, and the CPUs
-that the worker got; nothing else in it changes. The last line of what is printed says what this
-environment holds, where the files are, or which file of a user's own data is to be sent first.
+this machine's own search path, or fetched. The copy of the plan here names those files, and the
+CPUs that the worker got; nothing else in it changes. The last line of what is printed says what
+this environment holds, where the files are, or which file of a user's own data is to be sent first.
 """
 
 from __future__ import annotations

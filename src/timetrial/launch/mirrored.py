@@ -226,6 +226,7 @@ class MirroredJob:
             if self._thread.is_alive():
                 self._give_up()
                 self._thread.join()
+                self._error = None  # that it was given up
             for tender in self._tenders:
                 if tender.exit is None:
                     tender.wish("kill")
@@ -235,7 +236,6 @@ class MirroredJob:
         finally:
             for tender in self._tenders:
                 tender.abandon()
-            self._give_up()
             self._resources.close()
         if error is None:
             self._raise_error()
