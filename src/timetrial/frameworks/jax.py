@@ -223,13 +223,22 @@ def _join(device: jax.Device) -> None:
     """
     mesh = mesh_of(device)
     one = jax.device_put(np.ones(1, np.float32), device)
-    total = float(own(add_up(mesh, spread(mesh, PartitionSpec(WORKERS), one)))[0])
-    assert total == jax.process_count()
+
+    def meet() -> None:
+        total = float(own(add_up(mesh, spread(mesh, PartitionSpec(WORKERS), one)))[0])
+        assert total == jax.process_count()
+
+    meet()
     if device.platform == "cpu":
         from jax._src import distributed  # its barrier has no public name
 
         distributed.global_state.client.wait_at_barrier("timetrial: all joined", 1000 * _MEET_S)
-        jax.distributed.shutdown()
+        leads = jax.process_index() == 0
+        if not leads:
+            jax.distributed.shutdown()
+        meet()  # worker 0 ends the coordinator, and with it whoever is still taking leave of it
+        if leads:
+            jax.distributed.shutdown()
 
 
 def _way_of_gloo(place: Place) -> dict[str, str]:
