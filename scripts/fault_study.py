@@ -3,7 +3,7 @@
 
 scripts/fault_study.py --launcher local --faults 20 --out faults-local.json [--side-by-side 4]
 
-Each fault strikes at a random moment of a run of digits-cnn on two workers (PyTorch, gloo). It must
+Each fault strikes at a random moment of a run of digits-cnn on two workers (gloo). It must
 end the attempt within 60 s with the right status and leave no process; a slow worker may only take
 longer. Every run that was ended is then resumed and must end; its log must pass verify. Prints a
 table; --out keeps every fault as JSON, and a study that was interrupted goes on from there.
@@ -66,6 +66,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--launcher", required=True, choices=REGISTRY.names())
+    parser.add_argument("--framework", default="torch", help="in which they train")
     parser.add_argument("--faults", type=int, default=20, help="of each kind")
     parser.add_argument("--side-by-side", type=int, default=1, help="runs at once")
     parser.add_argument("--network", help="with --launcher shaped")
@@ -117,6 +118,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     settings = {"checkpoint_every_s": 1, "sample_every_s": 0, "steps_max": STEPS}
     request = Request(
         task="digits-cnn",
+        framework=options.framework,
         division="open",
         workers=2,
         cores=1,

@@ -1,4 +1,4 @@
-"""Write the pages and schemas that are made from the program: docs/tasks, docs/schema.
+"""Write what is made from the program: docs/tasks, docs/schema, docs/algorithms.md.
 
 .venv/bin/python scripts/make_docs.py           write them
 .venv/bin/python scripts/make_docs.py --check   exit with 1 if one is not up to date
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from timetrial.algorithms.page import render_algorithms
 from timetrial.engine.events import LauncherEvent, WorkerEvent
 from timetrial.exchange.request import find
 from timetrial.plan import MEASUREMENTS, TASKS, Plan, find_task
@@ -20,6 +21,27 @@ from timetrial.rows import Findings, Row
 from timetrial.taskpage import render_exchange, render_task
 
 ROOT = Path(__file__).parent.parent
+ALGORITHMS = """# How several workers learn together
+
+Made by `scripts/make_docs.py` from `src/timetrial/algorithms`.
+
+    timetrial run digits-cnn --workers 2 --division open --algorithm top-k --partition iid
+
+An algorithm is written `name:key=value:key=value`; what is left out has its default. The closed
+division is synchronous SGD over all data (`allreduce`, `ddp`, `--partition shuffled`); everything
+else needs `--division open`. `timetrial list algorithms` shows what is installed, `timetrial show
+top-k` one of them. Of one's own: [Add an algorithm](add-an-algorithm.md).
+
+`--partition` says which examples a worker sees: `shuffled` (each mini-batch of one common order is
+dealt out), `iid` (every worker keeps a random share for the whole run), `dirichlet:alpha=0.5` (the
+same with a mix of labels of its own; the smaller alpha, the fewer labels).
+`src/timetrial/tasks/networks/shards.py` says exactly what is drawn.
+
+n weights of s bytes each in L tensors, k workers. The bytes are what a worker hands to the network
+per step, the mean over workers and steps, without headers of protocols; sums and gathers are
+counted as a ring does them. A test compares them with what the connections of real processes count.
+
+"""
 SCHEMAS = {
     "row": (Row, "A row of `timetrial run --json` and `timetrial report --json` (an array)."),
     "findings": (Findings, "All that one report shows."),
@@ -54,6 +76,7 @@ def made() -> dict[str, str]:
         for exchange in measured
     ]
     files["docs/tasks/README.md"] = "\n".join(lines) + "\n"
+    files["docs/algorithms.md"] = ALGORITHMS + render_algorithms()
     for name, (kind, description) in SCHEMAS.items():
         schema = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -14,7 +14,17 @@ from typing import Final, NamedTuple, Protocol, cast
 import msgspec
 
 import timetrial
-from timetrial import findings, frameworks, machine, owntask, plan, references, store, suites
+from timetrial import (
+    algorithms,
+    findings,
+    frameworks,
+    machine,
+    owntask,
+    plan,
+    references,
+    store,
+    suites,
+)
 from timetrial.datasets import get as find_dataset
 from timetrial.datasets import sources
 from timetrial.datasets.info import DatasetInfo
@@ -33,6 +43,7 @@ from timetrial.scripted import command
 from timetrial.spec import Exchange, Precision, Target, Task, for_workers
 from timetrial.stats import clocks, intervals, measures, sequential
 from timetrial.store import RunRecord
+from timetrial.tasks.networks import shards
 
 DEFAULT_SEEDS: Final = 3
 _SET_BY_SUITES: Final = ("task", "suite", "light_steps", "seeds_max")
@@ -88,6 +99,8 @@ class _What(NamedTuple):
     rhythm: Rhythm
     data_files: Mapping[str, str]
     data_sources: Mapping[str, str]
+    algorithm: str = plan.CLOSED_ALGORITHMS[0]
+    partition: str = plan.SHUFFLED
 
 
 class Batch:
@@ -218,8 +231,8 @@ class Batch:
             provider=request.provider,
             region=request.region,
             image=request.image,
-            algorithm=plan.algorithm_of(request),
-            partition=request.partition or plan.SHUFFLED,
+            algorithm=what.algorithm,
+            partition=what.partition,
             cluster=request.cluster,
             exchange=exchange,
         )
@@ -229,6 +242,8 @@ class Batch:
         """Return what a request for a task means, its data set located."""
         found = self._find(request.task)
         task = found.task
+        algorithm = algorithms.parse_algorithm(plan.algorithm_of(request))
+        partition = shards.parse_partition(request.partition or plan.SHUFFLED)
         plan.check_request(task, request)
         task = plan.variant_of(task, dataset=request.dataset, eval_split=request.eval_split)
         task = for_workers(task, request.workers)
@@ -239,6 +254,9 @@ class Batch:
             framework = plan.choose_framework(task, request.framework)
             frameworks.require(framework, workers=request.workers)
             implementation = task.implementations[framework]
+            if request.workers > 1:
+                algorithms.check_algorithm(algorithm, workers=request.workers, framework=framework)
+                shards.check_partition(partition, framework=framework)
         task, rhythm = plan.apply_settings(task, request)
         try:
             located = self._locate(found.info or find_dataset(task.dataset.name))
@@ -255,6 +273,8 @@ class Batch:
             rhythm=rhythm,
             data_files=located.files,
             data_sources=located.places,
+            algorithm=algorithm.text,
+            partition=partition.text,
         )
 
     def _find(self, name: str) -> owntask.Found:

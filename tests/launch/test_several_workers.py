@@ -36,11 +36,11 @@ def slow_plan(*, steps: int, **settings: float) -> Plan:
     return msgspec.structs.replace(plan, workers=2, cores=1, steps_max=steps)
 
 
-def digits_plan(workers: int, *, steps: int = 119) -> Plan:
+def digits_plan(workers: int, *, steps: int = 119, framework: str = "torch") -> Plan:
     settings = {"steps_max": steps, "checkpoint_every_s": 0, "sample_every_s": 0}
     request = Request(
         task="digits-cnn", division="open", workers=workers, cores=1, settings=settings,
-        precision="float64",
+        precision="float64", framework=framework,
     )  # fmt: skip
     return msgspec.structs.replace(runs.resolve(request, seed=77), target=None)
 
@@ -96,6 +96,23 @@ def test_a_worker_killed_ends_the_run_and_resuming_repeats_the_curve(
     [record] = api.resume([run.path])
     assert record.status == pair.status
     assert runs.curve_bits(record) == runs.curve_bits(pair)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_workers_in_jax_have_the_curve_of_pytorch_and_repeat_it_after_a_kill(
+    pair: store.RunRecord, tmp_path: Path
+) -> None:
+    run, plan = runs.place(tmp_path, digits_plan(2, framework="jax"))
+    fault = faulty_attempt(run, plan, LocalLauncher(), kind="killed", rank=0, after_s=0.5)
+    assert fault.result == (None, "worker 0 was ended by signal 9")
+    [record] = api.resume([run.path])
+    assert record.status == pair.status
+    assert [e.step for e in record.evaluations] == [e.step for e in pair.evaluations]
+    for mine, other in zip(record.evaluations, pair.evaluations, strict=True):
+        assert mine.accuracy == other.accuracy
+        assert mine.loss == pytest.approx(other.loss, rel=1e-8)
+    assert all("communication" in event.parts_ns for event in record.fenced)
 
 
 @pytest.mark.parametrize("rank", [0, 1])

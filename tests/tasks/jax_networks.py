@@ -23,7 +23,7 @@ def test_compile_makes_every_program_and_changes_no_number():
     task = every_layer()
     splits = small_splits(task)
     work = Workload(task=task, seed=3, device="cpu", precision="float32")
-    with_jax.programs_of.cache_clear()
+    with_jax.programs.programs_of.cache_clear()
     made = with_jax.build(work, splits, no_lap)
     before = made.state()
     assert isinstance(made, Compilable)

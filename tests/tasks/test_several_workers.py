@@ -12,13 +12,14 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import pytest
-from every_layer import every_layer
+from every_layer import LAYERS, every_layer
 from one_of_several import STEPS
+from own_process import XLA_IN_A_HURRY
 from small_data import small_splits, small_task
 
 from timetrial.launch.local import free_port
 from timetrial.plan import find_task
-from timetrial.spec import Task, Workload
+from timetrial.spec import Network, Residual, Task, Workload
 from timetrial.tasks.networks import reference
 from timetrial.testing.contracts import no_lap
 
@@ -33,9 +34,15 @@ def without_norm() -> Task:
     return msgspec.structs.replace(small, class_weights=tuple(1.0 + label for label in range(10)))
 
 
+def with_norm() -> Task:
+    """Return a task with batch norm, dropout and crops; its last mini-batch holds 8 examples."""
+    layers = tuple(layer for layer in LAYERS if not isinstance(layer, Residual))
+    return msgspec.structs.replace(every_layer(), model=Network(layers=layers))
+
+
 CASES = [
     Workload(task=task, seed=5, device="cpu", precision="float64", algorithm=form)
-    for task in (without_norm(), every_layer())
+    for task in (without_norm(), with_norm())
     for form in FORMS
 ]
 
@@ -52,11 +59,21 @@ class Together(NamedTuple):
         return {n[len(head) :]: v for n, v in self.by_rank[rank].items() if n.startswith(head)}
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+SLOW = (pytest.mark.slow, pytest.mark.timeout(900))  # JAX compiles each network for each worker
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        *(("torch", size) for size in (2, 3)),
+        *(pytest.param(("jax", size), marks=SLOW) for size in (2, 3)),
+    ],
+    ids=lambda param: f"{param[0]}-{param[1]}",
+)
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Together:
-    """Train every case with so many processes."""
-    size = request.param
-    folder = tmp_path_factory.mktemp(f"workers{size}")
+    """Train every case in one framework with so many processes."""
+    framework, size = request.param
+    folder = tmp_path_factory.mktemp(f"{framework}-workers{size}")
     cases = folder / "cases.json"
     cases.write_bytes(msgspec.json.encode(CASES))
     port = str(free_port())
@@ -64,9 +81,11 @@ def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     processes = []
     for rank, out in enumerate(outs):
         told = {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_PORT": port}
-        command = [sys.executable, str(PROGRAM), "torch", str(cases), str(out)]
-        processes.append(subprocess.Popen(command, env={**os.environ, **told}))
-    assert [process.wait(timeout=120) for process in processes] == [0] * size
+        command = [sys.executable, str(PROGRAM), framework, str(cases), str(out)]
+        environment = {**os.environ, "XLA_FLAGS": XLA_IN_A_HURRY, **told}
+        processes.append(subprocess.Popen(command, env=environment))
+    limit_s = 800 if framework == "jax" else 120
+    assert [process.wait(timeout=limit_s) for process in processes] == [0] * size
     return Together(size, [dict(np.load(out)) for out in outs])
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from timetrial.rows import Row, RunLine
 
 KINDS: Final = (
+    "algorithms",
     "clocks",
     "datasets",
     "frameworks",
@@ -156,6 +157,19 @@ def _installable() -> list[dict[str, Any]]:
     return rows
 
 
+def _algorithms(_store: Path | None) -> list[dict[str, object]]:
+    return [
+        {key: facts[key] for key in ("algorithm", "what", "division")}
+        for facts in _algorithm_records(None)
+    ]
+
+
+def _algorithm_records(_store: Path | None) -> list[dict[str, object]]:
+    from timetrial.algorithms import REGISTRY, page
+
+    return [page.facts(name) for name in REGISTRY.names()]
+
+
 def _launchers(_store: Path | None) -> list[dict[str, object]]:
     from timetrial.launch import REGISTRY
 
@@ -238,11 +252,13 @@ def _run_lines(store: Path | None) -> Sequence[RunLine]:
 
 _RECORDS: Final[Mapping[str, Callable[[Path | None], object]]] = {
     # what `--json` gives, where the table for people shows less
+    "algorithms": _algorithm_records,
     "frameworks": _framework_records,
     "references": _reference_rows,
     "runs": _run_lines,
 }
 _LISTERS: Final = {
+    "algorithms": _algorithms,
     "clocks": _clocks,
     "datasets": _datasets,
     "frameworks": _frameworks,

@@ -16,12 +16,14 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="A task, a task file (.toml, .py), a suite, or a run directory."
+            metavar="NAME",
+            help="A task, a task file (.toml, .py), a suite, an algorithm, or a run directory.",
         ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a task as its page of the docs.")
+        bool,
+        typer.Option("--markdown", help="Print a task or an algorithm as its page of the docs."),
     ] = False,
     manifest: Annotated[
         bool,
@@ -37,8 +39,9 @@ def show(
         ),
     ] = None,
 ) -> None:
-    """Show the rules of a task, or what a suite, run or set-up is."""
-    from timetrial import plan, suites
+    """Show the rules of a task, or what a suite, algorithm, run or set-up is."""
+    from timetrial import algorithms, plan, suites
+    from timetrial.algorithms import page
     from timetrial.errors import UnknownNameError
     from timetrial.exchange import request as measuring
     from timetrial.taskpage import exchange_facts, render_exchange, render_task, task_facts
@@ -61,6 +64,9 @@ def show(
             exchange_facts(measured), render_exchange(measured), json=json, markdown=markdown
         )
         return
+    if name in algorithms.REGISTRY.names():
+        _print_page(page.facts(name), page.render_algorithm(name), json=json, markdown=markdown)
+        return
     if name in plan.TASKS.names():
         task = plan.find_task(name)
     else:
@@ -71,8 +77,9 @@ def show(
                 *plan.TASKS.names(),
                 *plan.MEASUREMENTS.names(),
                 *suites.REGISTRY.names(),
+                *algorithms.REGISTRY.names(),
             ]
-            raise UnknownNameError("task, suite or run directory", name, known)
+            raise UnknownNameError("task, suite, algorithm or run directory", name, known)
         task = owntask.find_task_or_file(name, os.environ, fetch=False).task
     _print_page(task_facts(task), render_task(task), json=json, markdown=markdown)
 

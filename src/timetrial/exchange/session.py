@@ -10,6 +10,7 @@ measure  arrays of every size, the smallest first: made, warmed up, checked, tim
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -111,15 +112,20 @@ def _done_by_all(team: Team, past: Sequence[WorkerEvent]) -> dict[Point, list[fl
 def _why_not(exchange: Exchange, point: Point, done: dict[Point, list[float]]) -> str | None:
     """Return why an array is left out, None for one that is to be measured (decided by worker 0).
 
-    The next smaller array of its dtype tells how long one sum will take: in proportion.
+    The next smaller arrays of its dtype tell how long one sum will take: two of them by the time
+    that further bytes took, one in proportion.
     """
-    smaller = [p for p in done if p.dtype == point.dtype and p.bytes < point.bytes]
+    smaller = sorted(p.bytes for p in done if p.dtype == point.dtype and p.bytes < point.bytes)
     if not smaller:
         return None
-    nearest = max(smaller, key=lambda p: p.bytes)
-    if not done[nearest]:
+    if not done[Point(point.dtype, smaller[-1])]:
         return "a smaller array was too slow"
-    one_s = sorted(done[nearest])[len(done[nearest]) // 2] * point.bytes / nearest.bytes
+    known = [(size, statistics.median(done[Point(point.dtype, size)])) for size in smaller[-2:]]
+    if len(known) == 1:
+        known.insert(0, (0, 0.0))
+    (less, shorter_s), (most, longer_s) = known
+    per_byte_s = max(0.0, longer_s - shorter_s) / (most - less)
+    one_s = longer_s + per_byte_s * (point.bytes - most)
     needed_s = one_s * (exchange.warm_up + exchange.repetitions_min)
     if needed_s <= exchange.seconds_per_point_max:
         return None
@@ -168,7 +174,7 @@ def _wanted(session: Session, seconds: Sequence[float], count: int, spent_s: flo
     fewest = min(rules.repetitions_min, most)
     if count >= most or (count >= fewest and spent_s >= rules.seconds_per_point):
         return 0
-    typical_s = sorted(seconds)[len(seconds) // 2] if seconds else STRETCH_S
+    typical_s = statistics.median(seconds) if seconds else STRETCH_S
     stretch = max(1, math.floor(STRETCH_S / max(typical_s, 1e-6)))
     return min(stretch, (fewest if count < fewest else most) - count)
 

@@ -174,7 +174,7 @@ def wait() -> None:
 
 
 def mesh_of(device: jax.Device) -> Mesh:
-    """Return a mesh of one device of each worker, in the order of their ranks; of this one's kind."""
+    """Return a mesh of one device of each worker, by rank, all of this one's kind."""
     first: dict[int, jax.Device] = {}
     for each in jax.devices(device.platform):
         first.setdefault(each.process_index, each)
@@ -219,17 +219,23 @@ def _join(device: jax.Device) -> None:
 
     What is left are gloo's connections: a worker that dies is an error in the others at once. The
     coordinator would abort them (SIGABRT), with no word in their logs. It is needed no more: gloo
-    keeps its connections. NCCL may ask again, so accelerators stay.
+    keeps its connections. NCCL may ask it again, so accelerators stay.
     """
+    _count_workers(device)
+    if device.platform != "cpu":
+        return
+    if jax.process_index() > 0:
+        jax.distributed.shutdown()
+    _count_workers(device)  # over when all others have left
+    if jax.process_index() == 0:
+        jax.distributed.shutdown()
+
+
+def _count_workers(device: jax.Device) -> None:
     mesh = mesh_of(device)
     one = jax.device_put(np.ones(1, np.float32), device)
     total = float(own(add_up(mesh, spread(mesh, PartitionSpec(WORKERS), one)))[0])
-    assert total == jax.process_count()
-    if device.platform == "cpu":
-        from jax._src import distributed  # its barrier has no public name
-
-        distributed.global_state.client.wait_at_barrier("timetrial: all joined", 1000 * _MEET_S)
-        jax.distributed.shutdown()
+    assert total == mesh.size
 
 
 def _way_of_gloo(place: Place) -> dict[str, str]:
@@ -249,7 +255,7 @@ def _way_of_gloo(place: Place) -> dict[str, str]:
 def _exchange_by_gloo(way: Mapping[str, str]) -> None:
     """Have JAX's CPUs exchange by gloo, from this interface or address."""
     from jax._src import distributed, xla_bridge  # jax.config has no name for either
-    from jax._src.lib import _jax
+    from jaxlib import _jax
 
     def start_cpu() -> Any:
         gloo = _jax.make_gloo_tcp_collectives(distributed.global_state.client, **way)

@@ -4,12 +4,12 @@ A program of its own. It is given a line of JSON (`Setting`) and open TAP device
 says "ready"; forwards frames until its standard input ends, which happens when the launcher does,
 by whatever cause; and prints a line of JSON (`Account`).
 
-A frame that is read from worker i for worker j takes i's link for bits / rate, once the frame before
-it has left; arrives after the delay between i and j; and takes its turn on j's link, whose first bit
-may pass while the last is still on its way. All of this is reckoned, not waited for: a switch that
-was kept from the processor is late, but not slow. A frame that follows within JITTER_S counts as
-one that came in time, or a link would lose what it was idle between two frames that were late; it is
-handed on no earlier for that.
+A frame that is read from worker i for worker j takes i's link for bits / rate, once the frame
+before it has left; arrives after the delay between i and j; and takes its turn on j's link, whose
+first bit may pass while the last is still on its way. All of this is reckoned, not waited for: a
+switch that was kept from the processor is late, but not slow. A frame that follows within JITTER_S
+counts as one that came in time, or a link would lose what it was idle between two frames that were
+late; it is handed on no earlier for that.
 """
 
 from __future__ import annotations

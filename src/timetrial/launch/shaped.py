@@ -102,27 +102,25 @@ class ShapedLauncher:
         workers = start_children([starter(rank) for rank in range(plan.workers)], resources)
         return ShapedJob(workers, wires, str(network))
 
+    def cut(self, run: RunDir, rank: int) -> None:
+        """Take down the link of a running worker, as if its cable were pulled.
 
-def cut(run: RunDir, rank: int) -> None:
-    """Take down the link of a running worker, as if its cable were pulled.
+        Any process with the launcher's rights may ask for it. The workers go on, and find that
+        nothing comes through.
 
-    Any process with the launcher's rights may call it. The worker and all others go on, and find
-    that nothing comes through.
+        Raises:
+            LaunchError: No such worker runs in a network of its own.
+        """
+        _in_network_of(run, rank, [f"link set {INTERFACE} down"])
 
-    Raises:
-        LaunchError: No such worker runs in a network of its own.
-    """
-    _in_network_of(run, rank, [f"link set {INTERFACE} down"])
+    def mend(self, run: RunDir, rank: int) -> None:
+        """Bring the link of a running worker up again, with its rate, delay and loss.
 
-
-def mend(run: RunDir, rank: int) -> None:
-    """Bring the link of a running worker up again, with the rates, delays and losses it had.
-
-    Raises:
-        LaunchError: No such worker runs in a network of its own.
-    """
-    plan = decode_plan(run.plan.read_bytes(), str(run.plan))
-    _in_network_of(run, rank, link_up(rank, plan.workers))
+        Raises:
+            LaunchError: No such worker runs in a network of its own.
+        """
+        plan = decode_plan(run.plan.read_bytes(), str(run.plan))
+        _in_network_of(run, rank, link_up(rank, plan.workers))
 
 
 def _in_network_of(run: RunDir, rank: int, lines: list[str]) -> None:

@@ -21,14 +21,24 @@ import psutil
 import pytest
 
 from timetrial import datasets
-from timetrial.engine.events import PARTS, WORKER_LOG, Checkpointed, Evaluated, Stopped
+from timetrial.engine.events import (
+    PARTS,
+    WORKER_LOG,
+    Checkpointed,
+    Evaluated,
+    Exchanged,
+    Stopped,
+)
 from timetrial.engine.metrics import digest
 from timetrial.errors import FormatError, UsageError
 from timetrial.frameworks import Framework
 from timetrial.launch import Elsewhere, Exit, Job, Launcher
+from timetrial.launch.local import LocalLauncher
+from timetrial.launch.supervise import supervise
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
-from timetrial.spec import Build, Implementation, Lap, Split, SplitName, Task, Workload
+from timetrial.spec import Build, Implementation, Lap, Point, Split, SplitName, Task, Workload
+from timetrial.store import RunRecord, read_run
 from timetrial.testing import fakes, runs
 
 WAIT_S: Final = 60.0  # how long a worker may take before a test gives up on it
@@ -318,6 +328,30 @@ class LauncherContract:
         with _started(launcher, run, plan):
             _wait_for_training(run)
         assert _children() <= before
+
+
+class CollectiveContract:
+    """The all-reduce of the framework that the fixture `framework` names, in real workers."""
+
+    @pytest.fixture
+    def record(self, framework: str, tmp_path: Path) -> RunRecord:
+        """A small measurement by two workers on this machine."""
+        run, plan = runs.place(tmp_path, runs.exchange_plan(fakes.EXCHANGE, framework))
+        result = supervise(run, plan, LocalLauncher(), lambda events: None)
+        assert result.status == "reached", (result, run.stdout(0).read_text())
+        return read_run(run.path)
+
+    def test_all_workers_log_every_repetition_of_every_array(self, record: RunRecord) -> None:
+        wanted = fakes.EXCHANGE.points(light=False)
+        counts = []
+        for rank in range(record.plan.workers):
+            seen = [e for e in record.workers_events[rank] if isinstance(e, Exchanged)]
+            assert [Point(event.dtype, event.bytes) for event in seen] == wanted
+            assert all(second > 0 for event in seen for second in event.seconds)
+            counts.append([len(event.seconds) for event in seen])
+        assert counts[0] == counts[1]
+        most = fakes.EXCHANGE.repetitions_max
+        assert all(fakes.EXCHANGE.repetitions_min <= count <= most for count in counts[0])
 
 
 def _placed(store: Path, build: str, *, elsewhere: bool) -> tuple[RunDir, Plan]:

@@ -18,8 +18,19 @@ import numpy as np
 
 from timetrial.engine import checkpoint, seeds
 from timetrial.errors import UsageError
+from timetrial.exchange.allreduce import ALLREDUCE
 from timetrial.frameworks import Place, Setup
-from timetrial.spec import Lap, Precision, Split, SplitName, Target, Task, Workload
+from timetrial.spec import (
+    Exchange,
+    Lap,
+    Point,
+    Precision,
+    Split,
+    SplitName,
+    Target,
+    Task,
+    Workload,
+)
 from timetrial.tasks import digits_cnn
 
 SLOW_STEP_S: Final = 0.005
@@ -42,6 +53,18 @@ TASK: Final[Task] = msgspec.structs.replace(
     notes=("Not a benchmark: the rules of network and optimizer are ignored.",),
 )
 
+
+EXCHANGE: Final[Exchange] = msgspec.structs.replace(
+    ALLREDUCE,
+    name="fake-allreduce",
+    title="All-reduce of a few small arrays, to test timetrial itself",
+    sizes_bytes=(4, 1024, 65536),
+    repetitions_max=4,
+    seconds_per_point=0.5,
+    light_bytes_max=1024,
+    light_repetitions_max=2,
+    implementations={"fake": "timetrial.testing.fakes:build_collective"},
+)
 
 SLOW_TASK: Final[Task] = msgspec.structs.replace(
     TASK,
@@ -148,6 +171,37 @@ def build_telling(
     """Build a fake after printing the worker's environment as one line of JSON."""
     print(json.dumps(dict(os.environ)), flush=True)
     return FakeImplementation(work, splits, lap)
+
+
+class FakeCollective:
+    """A worker alone that sleeps while it would exchange: a given time, and one for each byte."""
+
+    def __init__(self, latency_s: float = 0.0, s_per_byte: float = 0.0) -> None:
+        """Start without an array."""
+        self._latency_s, self._s_per_byte = latency_s, s_per_byte
+        self.made: list[Point] = []  # in the order of `prepare`
+        self.sums: list[float] = []
+
+    def prepare(self, point: Point) -> None:
+        """Note the array."""
+        self.made.append(point)
+
+    def meet(self) -> None:
+        """Return: there is nobody else."""
+
+    def reduce(self) -> None:
+        """Take the time that the array takes."""
+        time.sleep(self._latency_s + self._s_per_byte * self.made[-1].bytes)
+        self.sums.append(1.0)
+
+    def result(self) -> tuple[float, float]:
+        """Return the sum over one worker."""
+        return self.sums[-1], self.sums[-1]
+
+
+def build_collective(device: str) -> FakeCollective:
+    """Build the fake of a measurement."""
+    return FakeCollective()
 
 
 def build_failing(

@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 
 from timetrial.batch import Batch, SilentWatcher
+from timetrial.exchange.allreduce import ALLREDUCE
 from timetrial.plan import Plan, Request
 from timetrial.rundir import RunDir, create_run_dir, pretty_json, write_atomically
 from timetrial.scripted import command
+from timetrial.spec import Exchange
 from timetrial.store import RunRecord
 from timetrial.testing import fakes
 
@@ -44,9 +46,25 @@ def fake_plan(
     )
 
 
+def exchange_plan(
+    exchange: Exchange, framework: str = "torch", *, workers: int = 2, light: bool = False
+) -> Plan:
+    """Return a plan of `exchange`, measured in `framework` as `allreduce` is; no sampler."""
+    settings: dict[str, str | int | float | bool] = {"sample_every_s": 0}
+    request = Request(
+        task=ALLREDUCE.name, framework=framework, workers=workers, light=light, settings=settings
+    )
+    return msgspec.structs.replace(
+        resolve(request, 1),
+        exchange=exchange,
+        task_hash=exchange.hash(),
+        steps_max=len(exchange.points(light=light)),
+    )
+
+
 def place(store: Path, plan: Plan) -> tuple[RunDir, Plan]:
     """Make a run directory for the plan; return it and the plan with its name."""
-    run = create_run_dir(store, plan.task.name)
+    run = create_run_dir(store, plan.subject.name)
     named = msgspec.structs.replace(plan, run=run.path.name)
     command.keep_copy(run, named)
     write_atomically(run.plan, pretty_json(named))

@@ -24,8 +24,8 @@ class Draws(NamedTuple):
     masks: dict[str, np.ndarray]  # dropout layer's path -> bool, (examples, *shape): True is kept
 
 
-def draw(rules: Rules, seed: int, epoch: int) -> Draws:
-    """Return the random numbers of an epoch."""
+def draw(rules: Rules, seed: int, epoch: int, order: np.ndarray | None = None) -> Draws:
+    """Return the random numbers of an epoch; `order` stands in for the common one."""
     count = rules.task.dataset.train_count
     corners = flips = None
     augmentation = rules.task.augmentation
@@ -41,7 +41,9 @@ def draw(rules: Rules, seed: int, epoch: int) -> Draws:
         for row in walk(rules.chain)
         if isinstance(row.layer, Dropout)
     }
-    return Draws(epoch, seeds.order(seed, epoch, count), corners, flips, masks)
+    if order is None:
+        order = seeds.order(seed, epoch, count)
+    return Draws(epoch, order, corners, flips, masks)
 
 
 def test_masks(rules: Rules, seed: int, count: int) -> dict[str, np.ndarray]:

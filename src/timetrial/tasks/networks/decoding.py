@@ -33,9 +33,21 @@ class _Epoch(NamedTuple):
 class Decoder:
     """Decodes the mini-batches of one run, or one worker's part of them."""
 
-    def __init__(self, task: Task, seed: int, *, rank: int = 0, workers: int = 1) -> None:
-        """Begin with nothing decoded; threads start with the first mini-batch."""
+    def __init__(
+        self,
+        task: Task,
+        seed: int,
+        *,
+        rank: int = 0,
+        workers: int = 1,
+        order: Callable[[int], np.ndarray] | None = None,
+    ) -> None:
+        """Begin with nothing decoded; threads start with the first mini-batch.
+
+        `order` gives each epoch's order of the examples, None: the common one.
+        """
         self._rank, self._workers = rank, workers
+        self._order = order
         self._task = task
         self._seed = seed
         if hasattr(os, "sched_getaffinity"):
@@ -96,6 +108,10 @@ class Decoder:
                 return epoch
         count = len(images)
         draws = seeds.generator(self._seed, "crop", number).random((count, images.draws))
-        made = _Epoch(number, seeds.order(self._seed, number, count), draws)
+        if self._order is None:
+            order = seeds.order(self._seed, number, count)
+        else:
+            order = self._order(number)
+        made = _Epoch(number, order, draws)
         self._epochs = [*self._epochs[-1:], made]
         return made

@@ -26,8 +26,8 @@ class Exchange(Protocol):
     def gradients(self, loss: Loss | None) -> list[Tensor]:
         """Return the gradients for the optimizer; `loss` None: this worker's part is empty."""
 
-    def mix(self, step: int) -> None:
-        """Look at the weights after the update of `step`."""
+    def mix(self, step: int, velocity: list[Tensor]) -> None:
+        """Exchange weights, or momentum, after the update of `step`."""
 
     def settled(self) -> list[Tensor] | None:
         """Return the weights to evaluate, None: this worker's own. All workers call it."""
@@ -58,7 +58,7 @@ class Alone:
         self._lap("backward")
         return found
 
-    def mix(self, step: int) -> None:
+    def mix(self, step: int, velocity: list[Tensor]) -> None:
         """Do nothing."""
 
     def settled(self) -> list[Tensor] | None:
@@ -99,9 +99,12 @@ class Explicit:
         return found
 
     @torch.no_grad()
-    def mix(self, step: int) -> None:
-        """Let the algorithm exchange weights."""
+    def mix(self, step: int, velocity: list[Tensor]) -> None:
+        """Let the algorithm exchange weights and momentum."""
         self._algorithm.mix([leaf.detach() for leaf in self._leaves], step)
+        if isinstance(self._algorithm, algorithms.MixesMomentum):
+            self._algorithm.mix_momentum(velocity, step)
+        self._lap("communication")
 
     @torch.no_grad()
     def settled(self) -> list[Tensor] | None:
@@ -161,7 +164,7 @@ class Ddp:
         """Return a loss of 0 that depends on every weight."""
         return torch.stack([leaf.sum() for leaf in self._leaves]).sum() * 0
 
-    def mix(self, step: int) -> None:
+    def mix(self, step: int, velocity: list[Tensor]) -> None:
         """Do nothing."""
 
     def settled(self) -> list[Tensor] | None:

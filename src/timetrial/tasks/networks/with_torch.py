@@ -49,7 +49,7 @@ from timetrial.tasks.networks.batches import (
 )
 from timetrial.tasks.networks.decoding import Decoder
 from timetrial.tasks.networks.schedules import Plateau, learning_rate
-from timetrial.tasks.networks.shards import part_of
+from timetrial.tasks.networks.shards import Shards, parse_partition, part_of
 from timetrial.tasks.networks.torch_exchange import Loss, exchange_of
 from timetrial.tasks.networks.weights import initial_variables
 
@@ -91,8 +91,17 @@ class TorchNetwork:
         weights = self._task.class_weights
         self._class_weights = self._constant(np.array(weights)) if weights else None
         train = splits["train"]
+        self._shards = Shards(
+            parse_partition(work.partition),
+            train.labels,
+            seed=work.seed,
+            workers=work.workers,
+            batch_size=self._rules.batch_size,
+        )
         self._pad = work.task.augmentation.padding if work.task.augmentation else 0
-        self._decoder = Decoder(work.task, work.seed, rank=work.rank, workers=work.workers)
+        self._decoder = Decoder(
+            work.task, work.seed, rank=work.rank, workers=work.workers, order=self._shards.order
+        )
         self._lazy = train.lazy
         if self._lazy is None:
             self._inputs = self._place(centred(work.task, train.inputs), self._pad)
@@ -123,8 +132,9 @@ class TorchNetwork:
             gradients = self._exchange.gradients(loss)  # forward, backward, communication
 
             self._update(gradients)
-            self._exchange.mix(self._step)
             self._lap("optimizer")
+
+            self._exchange.mix(self._step, self._velocity)
             self._step += 1
         self._synchronise()
 
@@ -274,7 +284,7 @@ class TorchNetwork:
 
     def _begin_epoch(self, epoch: int) -> None:
         self._epoch = epoch
-        draws = draw(self._rules, self._seed, epoch)
+        draws = draw(self._rules, self._seed, epoch, self._shards.order(epoch))
         self._order = torch.from_numpy(draws.order).to(self._device)
         if draws.corners is not None:
             height, width, _ = self._task.dataset.input_shape

@@ -12,6 +12,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import numpy as jnp
 
+from timetrial.errors import UsageError
 from timetrial.spec import (
     BatchNorm,
     Conv2d,
@@ -130,6 +131,12 @@ class Norm(nn.Module):
             axes = tuple(range(x.ndim - 1))
             centre, spread = wide.mean(axis=axes), wide.var(axis=axes)
             count = x.size // x.shape[-1]
+            if count == 1:
+                raise UsageError(
+                    "Batch normalisation needs more than 1 number per channel, and one example in "
+                    "a mini-batch, or in a worker's part of one, gives 1. Take fewer workers or a "
+                    "larger batch size."
+                )
             mean.value += self.momentum * (centre - mean.value)
             variance.value += self.momentum * (spread * (count / (count - 1)) - variance.value)
         factor = scale * jax.lax.rsqrt(spread + self.epsilon)

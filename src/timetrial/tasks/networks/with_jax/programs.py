@@ -86,7 +86,7 @@ class Batch(NamedTuple):
 
     raw: Any  # as stored, cropped and flipped
     labels: Any  # int32
-    masks: dict[str, Any]  # of dropout
+    masks: Any  # of dropout, by path
     rate: Any  # learning rate
     total: Any = None  # what the loss is divided by; None: this is the whole mini-batch
 

@@ -152,7 +152,8 @@ class OneProgram:
 
     def placed(self, held: Held) -> Held:
         """Return arrays of all workers together, of which this one holds its part."""
-        return self._spread(_HELD, held)
+        parts: Held = self._spread(_HELD, held)
+        return parts
 
     def own(self, held: Held) -> Held:
         """Return this worker's part."""
@@ -233,7 +234,7 @@ def _update(
 
 
 _HELD: Final = Held(_SAME, _OWN, _SAME)
-_BATCH: Final = Batch(_OWN, _OWN, _OWN, _SAME, _SAME)
+_BATCH: Final = Batch(raw=_OWN, labels=_OWN, masks=_OWN, rate=_SAME, total=_SAME)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
@@ -260,7 +261,9 @@ def _train_part(rules: Rules, longer: int, held: Held, batch: Batch) -> Held:
     else:
         found = find(batch)
     gradients, statistics = found
-    summed = lax.psum(gradients, WORKERS)
+    # as one vector: XLA's CPU compiler would exchange each array by itself (docs/results.md)
+    flat, as_tree = ravel_pytree(gradients)
+    summed = as_tree(lax.psum(flat, WORKERS))
     weights, state = updated(rules, held.weights, held.optimizer, summed, batch.rate)
     return Held(weights, statistics, state)
 
