@@ -73,6 +73,12 @@ def endless(place: Path, **fields: object) -> tuple[RunDir, Plan]:
     return placed(place, "build_slow", steps_max=10**9, **fields)
 
 
+def wrong_in(path: Path) -> list[audit.Check]:
+    """What verification holds against the runs, but that fakes exchange no gradients."""
+    checks = [check for found in audit.verify([path]) for check in found.checks]
+    return [check for check in checks if not check.ok and check.name != "communication"]
+
+
 def wait_until(met: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WAIT_S
     while not met():
@@ -133,7 +139,7 @@ def test_two_workers_get_a_node_each_and_the_same_meeting_place(
     cpus = {event.limits["cpu"] for event in spawned}
     assert len(cpus) == min(2, len(os.sched_getaffinity(0)))  # no CPU has two workers
     assert all(f"in partition {PARTITION}" in event.limits["job"] for event in spawned)
-    assert all(check.ok for v in audit.verify([run.path]) for check in v.checks)
+    assert wrong_in(run.path) == []
     assert_nothing_is_left(cluster, run)
 
 
@@ -163,7 +169,7 @@ def test_a_job_killed_by_others_is_a_killed_run_that_can_be_resumed(
     [resumed] = api.resume([run.path])
     assert resumed.status == "reached"
     assert resumed.attempts == 2
-    assert all(check.ok for v in audit.verify([run.path]) for check in v.checks)
+    assert wrong_in(run.path) == []
     assert_nothing_is_left(cluster, run)
 
 
@@ -243,7 +249,7 @@ def test_time_in_the_queue_is_waiting_and_nobody_bills_it(
     )
     assert wall is not None
     assert billed == pytest.approx(wall - waited)
-    assert all(check.ok for v in audit.verify([run.path]) for check in v.checks)
+    assert wrong_in(run.path) == []
 
 
 def test_ctrl_c_in_the_queue_leaves_no_job(cluster: SlurmCluster, tmp_path: Path):  # noqa: F811
@@ -385,7 +391,7 @@ def test_runs_go_side_by_side_on_a_node_each(
     for a, b in beside:  # never on one core
         assert a[3].rpartition(" ")[2] != b[3].rpartition(" ")[2]
         assert a[2] != b[2] or len(os.sched_getaffinity(0)) == 1
-    assert all(check.ok for v in audit.verify([tmp_path]) for check in v.checks)
+    assert wrong_in(tmp_path) == []
     assert cluster.jobs() == []
 
 

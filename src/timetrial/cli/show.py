@@ -25,6 +25,13 @@ def show(
         bool,
         typer.Option("--markdown", help="Print a task or an algorithm as its page of the docs."),
     ] = False,
+    manifest: Annotated[
+        bool,
+        typer.Option(
+            "--manifest",
+            help="Print what kubectl or sky start a planned run from, by its launcher.",
+        ),
+    ] = False,
     set_up: Annotated[
         Path | None,
         typer.Option(
@@ -41,6 +48,9 @@ def show(
 
     if set_up is not None:
         _show_set_up(Path(name), set_up, json=json)
+        return
+    if manifest:
+        _show_manifest(Path(name))
         return
     if (Path(name) / "plan.json").is_file():
         _show_run(Path(name), json=json)
@@ -120,6 +130,25 @@ def _show_run(path: Path, *, json: bool) -> None:
         options.echo_json({"plan": runs[0].plan, "rows": list(runs.estimates())})
         return
     report.render_terminal(runs.findings(title=runs[0].plan.run), Console())
+
+
+def _show_manifest(path: Path) -> None:
+    from typing import cast
+
+    from timetrial import launch, store
+    from timetrial.errors import UsageError
+
+    record = store.read_run(path)
+    name = record.plan.launcher
+    launcher = cast(type[launch.Launcher], launch.REGISTRY.get(name))()
+    if not isinstance(launcher, launch.Renders):
+        raise UsageError(
+            f"Launcher {name} of {record.plan.run} starts its runs by itself and writes no "
+            f"manifest. Go on with: timetrial run --resume {path}"
+        )
+    if record.done is not None:
+        raise UsageError(f"{path} is finished. Plan a new run instead.")
+    typer.echo(launcher.manifest(record.run, record.plan, record.attempts), nl=False)
 
 
 def _show_set_up(runs: Path, log: Path, *, json: bool) -> None:

@@ -21,9 +21,11 @@ REGISTRY: Final = Registry(
     "launcher",
     group="timetrial.launchers",
     built_in={
+        "kubernetes": "timetrial.launch.kubernetes:KubernetesLauncher",
         "local": "timetrial.launch.local:LocalLauncher",
         "ray": "timetrial.launch.ray:RayLauncher",
         "shaped": "timetrial.launch.shaped:ShapedLauncher",
+        "skypilot": "timetrial.launch.skypilot:SkyPilotLauncher",
         "slurm": "timetrial.launch.slurm:SlurmLauncher",
         "ssh": "timetrial.launch.ssh:SshLauncher",
     },
@@ -98,6 +100,19 @@ class Farms(Protocol):
 
         Raises:
             LaunchError, UsageError: It can never run there.
+        """
+
+
+@runtime_checkable
+class Renders(Protocol):
+    """A launcher whose runs can be written down for another program to start."""
+
+    def manifest(self, run: RunDir, plan: Plan, attempt: int) -> str:
+        """Return what that program reads.
+
+        Raises:
+            UsageError: The plan asks for what cannot be written.
+            MissingExtraError: The library that writes it is not installed.
         """
 
 
