@@ -305,7 +305,7 @@ def test_a_users_own_data_is_sent_once(launcher: HereLauncher, cache: Path, tmp_
         content_sha256=info.content_sha256,
     )
     changed = {
-        "task": msgspec.structs.replace(task, dataset=use),
+        "learned": msgspec.structs.replace(task, dataset=use),
         "data_files": located.files,
         "data_sources": located.places,
     }

@@ -91,7 +91,7 @@ def start_elsewhere(
 
     def give_all_up() -> None:
         give_up()
-        crew.close()
+        crew.abandon()
 
     return MirroredJob(
         run, attempt, lambda: _ready(sites(), run, plan, attempt, crew), give_all_up, resources
@@ -148,14 +148,14 @@ class _Crew:
         self._fars.append(far)
 
     def abandon(self) -> None:
-        """Give all connections up: whoever waits for one is told."""
+        """Give all connections up: whoever waits for one is told. There will be no others."""
+        self._closed = True
         for far in list(self._fars):
             far.link.abandon()
 
     def close(self) -> None:
-        """End what is left of them."""
+        """End what is left of them; where a thread may still wait for an answer, abandon first."""
         self._closed = True
-        self.abandon()
         for far in self._fars:
             far.link.close()
 

@@ -83,10 +83,10 @@ class _Tender:
         except TimetrialError as error:
             self.error = error
         finally:
-            self._start.mirror.tidy()
-            self._start.far.link.close()
             if self.exit is None and self.error is None:
                 self.exit = ended_by_signal(self.lost)
+            self._start.mirror.tidy()
+            self._start.far.link.close()
 
     def _watch(self) -> None:
         """Mirror until the agent has ended and all is here."""
