@@ -168,10 +168,10 @@ def _worker(
         log.append(Progress(t_ns=clock.now, step=step))
         log.append(clock.end("train", "eval", step))
         if rank == 0:
-            log.append(_evaluated(plan, clock.now + 1, step, "validation", accuracy))
+            log.append(_evaluated(plan, clock.now + 1, step, plan.task.eval_split, accuracy))
         clock.now += round(times.evaluation * S)
         last = place == len(accuracies) - 1
-        if last and rank == 0:
+        if last and rank == 0 and plan.task.eval_split != "test":
             log.append(_evaluated(plan, clock.now, step, "test", accuracy - 0.01))
         log.append(clock.end("eval", "teardown" if last else "train", step))
     log.append(Stopped(t_ns=clock.now + 1, step=step, status=status, detail=""))  # type: ignore[arg-type]

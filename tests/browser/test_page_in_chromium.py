@@ -14,11 +14,18 @@ axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from example_findings import empty, findings, hostile  # noqa: E402
+from example_scaling import hostile_scaled, scaled  # noqa: E402
 
 from timetrial.report import render_html  # noqa: E402
 
 _FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-_PAGES = {"full": findings, "hostile": hostile, "empty": empty}
+_PAGES = {
+    "full": findings,
+    "hostile": hostile,
+    "empty": empty,
+    "workers": scaled,
+    "hostile workers": hostile_scaled,
+}
 _EACH = pytest.mark.parametrize("name", list(_PAGES))
 
 
@@ -94,6 +101,21 @@ def test_charts_and_tables_are_there_to_see(browser, addresses, width, shown, sc
     tables = page.locator("table")
     assert tables.count() == 9
     assert all(tables.nth(place).is_visible() for place in range(8))
+    page.context.close()
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1280, "wide"), (390, "narrow")])
+def test_charts_of_workers_stand_in_pairs_where_there_is_room(  # type: ignore[no-untyped-def]
+    browser, addresses, width, shown
+) -> None:
+    page = _open(browser, addresses["workers"], width)
+    charts = page.locator('.pair svg[role="img"]:visible')
+    assert charts.count() == 8
+    boxes = [charts.nth(place).bounding_box() for place in range(2)]
+    assert all(charts.nth(place).get_attribute("class") == shown for place in range(8))
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert (boxes[0]["y"] == boxes[1]["y"]) == (shown == "wide")
     page.context.close()
 
 
