@@ -41,6 +41,23 @@ def browser() -> Iterator[object]:
 
 
 @pytest.fixture(scope="module")
+def shown(browser, addresses):  # type: ignore[no-untyped-def]
+    """A page that is opened once, by its name, made as wide and as light as asked for."""
+    pages = {}
+
+    def show(name, width, scheme="light"):  # type: ignore[no-untyped-def]
+        if name not in pages:
+            pages[name] = _open(browser, addresses[name], width)
+        pages[name].set_viewport_size({"width": width, "height": 900})
+        pages[name].emulate_media(color_scheme=scheme)
+        return pages[name]
+
+    yield show
+    for page in pages.values():
+        page.context.close()
+
+
+@pytest.fixture(scope="module")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("pages")
     for name, make in _PAGES.items():
@@ -71,29 +88,27 @@ def test_the_page_asks_for_nothing_but_itself_and_is_silent(browser, addresses, 
 @_EACH
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_no_violation(browser, addresses, name, scheme, width) -> None:  # type: ignore[no-untyped-def]
-    page = _open(browser, addresses[name], width, color_scheme=scheme)
-    found = axe_api.Axe().run(page)
+def test_axe_finds_no_violation(shown, name, scheme, width) -> None:  # type: ignore[no-untyped-def]
+    found = axe_api.Axe().run(shown(name, width, scheme))
     assert found.violations_count == 0, found.generate_report()
-    page.context.close()
 
 
 @_EACH
 @pytest.mark.parametrize("width", [1280, 768, 390, 320])
-def test_the_page_never_scrolls_sideways(browser, addresses, name, width) -> None:  # type: ignore[no-untyped-def]
-    page = _open(browser, addresses[name], width)
+def test_the_page_never_scrolls_sideways(shown, name, width) -> None:  # type: ignore[no-untyped-def]
+    page = shown(name, width)
+    assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.context.close()
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
-@pytest.mark.parametrize(("width", "shown"), [(1280, "wide"), (390, "narrow")])
-def test_charts_and_tables_are_there_to_see(browser, addresses, width, shown, script) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("width", "which"), [(1280, "wide"), (390, "narrow")])
+def test_charts_and_tables_are_there_to_see(browser, addresses, width, which, script) -> None:  # type: ignore[no-untyped-def]
     page = _open(browser, addresses["full"], width, java_script_enabled=script)
     charts = page.locator('svg[role="img"]:visible')
     assert charts.count() == 4
     for place in range(4):
-        assert charts.nth(place).get_attribute("class") == shown
+        assert charts.nth(place).get_attribute("class") == which
         box = charts.nth(place).bounding_box()
         assert box is not None
         assert box["width"] > 0.8 * min(width, 900) - 40
