@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 import timetrial as tt
 from timetrial import audit
 from timetrial.plan import restrict_cpus

@@ -1,4 +1,4 @@
-"""Findings of several workers as real ones look: two networks, up to 16 workers. Made-up numbers."""
+"""Made-up findings of several workers that look like real ones: two networks, up to 16 workers."""
 
 from __future__ import annotations
 

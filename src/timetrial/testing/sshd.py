@@ -1,7 +1,7 @@
 """A real SSH server on this machine's loopback: for tests, and to inject faults.
 
 One `sshd` per port, with a host key, an authorised key and a configuration of its own in one
-folder; nothing of the user's or the system's SSH is read or changed. Each port stands for a machine.
+folder; nothing of the user or the system is read or changed. Each port stands for a machine.
 """
 
 from __future__ import annotations
