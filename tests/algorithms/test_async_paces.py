@@ -28,7 +28,7 @@ def test_others_run_ahead_of_a_slow_worker_up_to_the_bound_and_no_further(
     workers: int, slow: int, staleness: int, gangs: Gangs
 ) -> None:
     found = gangs(workers).call(
-        "paces:run", staleness=staleness, steps=STEPS, slow=slow, pause_s=0.3
+        "paces:run", staleness=staleness, steps=STEPS, slow=slow, pause_s=0.1
     )
 
     for rank in range(workers):
