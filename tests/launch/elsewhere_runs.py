@@ -106,7 +106,12 @@ def supervised(
     """Run one attempt, while this thread does something to it."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         future = pool.submit(supervise, run, plan, launcher, watch_nothing)
-        meanwhile()
+        try:
+            meanwhile()
+        except AssertionError:
+            if future.done():  # that is why nothing was met
+                raise AssertionError(f"the run has ended: {future.result()}") from None
+            raise
         return future.result(WAIT_S)
 
 

@@ -171,7 +171,6 @@ def test_a_far_end_that_is_gone_or_frozen_ends_the_run_and_loses_little(
     signal_name: str,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(pipe, "LOST_S", 2.0)
     run, plan = endless(tmp_path, workers=2)
     far_ends: list[psutil.Process] = []
 
@@ -179,6 +178,7 @@ def test_a_far_end_that_is_gone_or_frozen_ends_the_run_and_loses_little(
         wait_until(lambda: stepped(run, 1))
         agent = psutil.Process(worker_of(run, 1).ppid())
         far_ends.append(agent.parent())
+        monkeypatch.setattr(pipe, "LOST_S", 3.0)
         far_ends[0].send_signal(getattr(signal, signal_name))
 
     result = supervised(run, plan, launcher, hit)
