@@ -45,7 +45,12 @@ TASK = msgspec.structs.replace(
     targets=(TARGET,),
     light_target=TARGET,
 )
-LINEAR = msgspec.structs.replace(TASK, name="fake-linear", scaling="linear")
+LINEAR = msgspec.structs.replace(
+    TASK,
+    name="fake-linear",
+    scaling="linear",
+    optimizer=msgspec.structs.replace(TASK.optimizer, schedule=None),
+)
 
 
 class Times(NamedTuple):
@@ -109,11 +114,11 @@ def write_run(
         end_ns = log[-1].t_ns
         _write(run.events(rank), log)
         if hosts:
-            _write(run.meter(_metered(hosts[rank], rank), 0), _samples(end_ns, peaks[rank]))
+            _write(run.meter(hosts[rank], 0, rank), _samples(end_ns, peaks[rank]))
     for host in dict.fromkeys(hosts):
         here = msgspec.structs.replace(quiet_machine(), hostname=host)
         run.machine(host).write_bytes(pretty_json(here))
-    _write(run.launcher_events, _launcher(plan, end_ns))
+    _write(run.launcher_events, _launcher(plan, end_ns, hosts))
     close(run, named, status, dict.fromkeys(range(plan.workers), 0))  # type: ignore[arg-type]
     return store.read_run(run.path)
 
@@ -131,10 +136,6 @@ def quiet_machine() -> MachineRecord:
     )
     cpu = msgspec.structs.replace(here.cpu, model="Test CPU", allowed_cores=4)
     return msgspec.structs.replace(here, load=load, cpu=cpu, cloud=None)
-
-
-def _metered(host: str, rank: int) -> str:
-    return host if rank == 0 else f"{host}-w{rank}"
 
 
 def _write(path: Path, events: Sequence[object]) -> None:
@@ -167,10 +168,10 @@ def _worker(
         log.append(Progress(t_ns=clock.now, step=step))
         log.append(clock.end("train", "eval", step))
         if rank == 0:
-            log.append(_evaluated(plan, clock.now + 1, step, "validation", accuracy))
+            log.append(_evaluated(plan, clock.now + 1, step, plan.task.eval_split, accuracy))
         clock.now += round(times.evaluation * S)
         last = place == len(accuracies) - 1
-        if last and rank == 0:
+        if last and rank == 0 and plan.task.eval_split != "test":
             log.append(_evaluated(plan, clock.now, step, "test", accuracy - 0.01))
         log.append(clock.end("eval", "teardown" if last else "train", step))
     log.append(Stopped(t_ns=clock.now + 1, step=step, status=status, detail=""))  # type: ignore[arg-type]
@@ -216,13 +217,13 @@ def _evaluated(plan: Plan, now: int, step: int, split: str, accuracy: float) -> 
     )
 
 
-def _launcher(plan: Plan, end_ns: int) -> list[object]:
+def _launcher(plan: Plan, end_ns: int, hosts: Sequence[str]) -> list[object]:
     events: list[object] = [
         Allocated(t_ns=0, utc_ns=10**18, attempt=0, boot_id="boot", host="vm", pid=1)
     ]
     events += [
-        Spawned(t_ns=S // 10, attempt=0, rank=rank, pid=9, limits={})
-        for rank in range(plan.workers)
+        Spawned(t_ns=S // 10, attempt=0, rank=rank, pid=9, host=host, limits={})
+        for rank, host in enumerate(hosts or [None] * plan.workers)
     ]
     for rank in reversed(range(plan.workers)):  # the last worker ends first
         late = (plan.workers - rank) * S // 100

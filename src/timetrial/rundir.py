@@ -26,7 +26,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Generic, NamedTuple, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 import msgspec
 
@@ -42,7 +42,6 @@ T = TypeVar("T")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _HOST: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _SCRIPT: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_OF_WORKER: Final = re.compile(r"(.+)-w([1-9]\d*)")
 
 
 class Done(Record, frozen=True, kw_only=True):
@@ -55,15 +54,6 @@ class Done(Record, frozen=True, kw_only=True):
     finished_utc: str
     sha256: Mapping[str, str]  # relative path -> SHA-256 of every other file
     self_sha256: str = ""  # of this record's JSON with an empty self_sha256
-
-
-class MeterFile(NamedTuple):
-    """A sampler's log and whose it is."""
-
-    attempt: int
-    rank: int
-    host: str
-    path: Path
 
 
 class RunDir:
@@ -131,10 +121,11 @@ class RunDir:
         """Return the file that describes one machine."""
         return self.path / f"machine.{_HOST.sub('-', host)}.json"
 
-    def meter(self, host: str, attempt: int) -> Path:
-        """Return the sampler's log of one machine and attempt (from 0)."""
+    def meter(self, host: str, attempt: int, rank: int = 0) -> Path:
+        """Return the sampler's log of one machine, attempt (from 0) and worker."""
+        whose = _HOST.sub("-", host) + (f"-w{rank}" if rank else "")
         suffix = "" if attempt == 0 else f".{attempt}"
-        return self.path / f"meter.{_HOST.sub('-', host)}{suffix}.jsonl"
+        return self.path / f"meter.{whose}{suffix}.jsonl"
 
     def machines(self) -> list[Path]:
         """Return all machine files, sorted."""
@@ -148,24 +139,6 @@ class RunDir:
         """Return the ranks of the workers that have a log, sorted."""
         names = (path.name.split(".") for path in self.path.glob("events.*.jsonl"))
         return sorted(int(name[1]) for name in names if len(name) == 3 and name[1].isdecimal())
-
-    def hosts(self) -> list[str]:
-        """Return the hosts of all machine files as file names spell them, sorted."""
-        return [path.name.split(".")[1] for path in self.machines()]
-
-    def meter_files(self, workers: int) -> list[MeterFile]:
-        """Return the sampler logs of a run of so many workers, by attempt and rank.
-
-        "a-w1" is worker 1 on host a, unless "a-w1" is the name of a host here and "a" is not.
-        """
-        hosts, found = self.hosts(), []
-        for path in self.meters():
-            attempt, host = _attempt_of_meter(path)
-            match, rank = _OF_WORKER.fullmatch(host), 0
-            if match and int(match[2]) < workers and (match[1] in hosts or host not in hosts):
-                host, rank = match[1], int(match[2])
-            found.append(MeterFile(attempt, rank, host, path))
-        return sorted(found)
 
     def files(self) -> list[str]:
         """Return the relative paths of all but real folders and done.json, sorted."""

@@ -36,7 +36,7 @@ from timetrial.machine import MachineRecord
 from timetrial.meter import records as meters
 from timetrial.meter import together
 from timetrial.plan import Plan, decode_plan
-from timetrial.rundir import Done, MeterFile, RunDir, unseal
+from timetrial.rundir import Done, RunDir, unseal
 from timetrial.spec import MALFORMED
 
 RunState = Literal["planned", "running", "unfinished", "finished"]
@@ -84,6 +84,7 @@ class RunRecord:
         worker: Sequence[WorkerEvent],
         *,
         others: Mapping[int, Sequence[WorkerEvent]] | None = None,
+        set_forward_ns: Mapping[int, int] | None = None,
     ) -> None:
         """Keep what `read_run` read."""
         self.run = run
@@ -92,6 +93,7 @@ class RunRecord:
         self.launcher = launcher
         self.worker = worker
         self.others = dict(others or {})
+        self._set_forward_ns = dict(set_forward_ns or {})
 
     @property
     def workers_events(self) -> dict[int, Sequence[WorkerEvent]]:
@@ -184,52 +186,49 @@ class RunRecord:
         files = self.run.machines()
         if not files:
             return None
-        own = self.run.machine(self._last_place[0])
+        own = self.run.machine(self.places[0])
         file = own if own in files else files[-1]
         try:
             return msgspec.json.decode(file.read_bytes(), type=MachineRecord)
         except MALFORMED as error:
             raise FormatError(f"{file} is damaged: {error}. Restore it.") from error
 
-    @property
-    def _last_place(self) -> tuple[str, int]:
-        """Where the last attempt's worker 0 ran, and which attempt that was."""
-        host, attempt = "", 0
+    @functools.cached_property
+    def places(self) -> dict[int, str]:
+        """The hosts of the last attempt's workers by rank; of worker 0 also before it began."""
+        places: dict[int, str] = {0: ""}
         for event in self.launcher:
             if isinstance(event, Allocated):
-                host, attempt = event.host, event.attempt
-            elif isinstance(event, Spawned) and event.rank == 0 and event.host is not None:
-                host = event.host
-        return host, attempt
+                places, host = {0: event.host}, event.host
+            elif isinstance(event, Spawned):
+                places[event.rank] = event.host or host
+        return places
 
-    @functools.cached_property
+    @property
     def hosts(self) -> int:
-        """On how many machines the last attempt's workers ran, as far as it was recorded.
-
-        The machines that a sampler ran on, else those that were described.
-        """
-        seen = {file.host for file in self._meter_files.values()} or set(self.run.hosts())
-        return max(1, min(len(seen), self.plan.workers))
-
-    @functools.cached_property
-    def _meter_files(self) -> dict[int, MeterFile]:
-        """The sampler logs of the last attempt that has any, by rank."""
-        files = self.run.meter_files(self.plan.workers)
-        return {file.rank: file for file in files if file.attempt == files[-1].attempt}
+        """On how many machines the last attempt's workers ran."""
+        return len(set(self.places.values()))
 
     @functools.cached_property
     def meter_logs(self) -> dict[int, meters.MeterLog]:
         """The samples of the last attempt by rank, without those that nothing was written to."""
+        attempt = max((e.attempt for e in self.launcher if isinstance(e, Allocated)), default=0)
+        files = {rank: self.run.meter(host, attempt, rank) for rank, host in self.places.items()}
+        every = self.run.meters()
+        if self.plan.workers == 1 and every and files[0] not in every:
+            files[0] = every[-1]
         return {
-            rank: meters.read(file.path)
-            for rank, file in self._meter_files.items()
-            if file.path.stat().st_size > 0
+            rank: meters.read(file)
+            for rank, file in files.items()
+            if file in every and file.stat().st_size > 0
         }
 
-    def host_of(self, rank: int) -> str | None:
-        """Return the host of a worker as file names spell it, None without a sampler's log."""
-        file = self._meter_files.get(rank)
-        return None if file is None else file.host
+    def behind_s(self, rank: int) -> float:
+        """Return what the events of a worker in its last attempt were set forward by.
+
+        It is 0 on the launcher's machine; the samples of a worker elsewhere keep its own clock.
+        """
+        return self._set_forward_ns.get(rank, 0) / 1e9
 
     @functools.cached_property
     def meter(self) -> meters.MeterSummary | None:
@@ -239,7 +238,7 @@ class RunRecord:
         """
         each = [
             together.OfWorker(
-                self._meter_files[rank].host,
+                self.places[rank],
                 meters.summary(log, rusage_cpu_s=cpu_seconds(self.exits.get(rank))),
             )
             for rank, log in self.meter_logs.items()
@@ -323,19 +322,30 @@ def _on_one_clock(
 
     Two machines agree as well as their wall clocks do.
     """
-    begun = {event.attempt: event for event in launcher if isinstance(event, Allocated)}
     shift_ns = 0
     events: list[WorkerEvent] = []
     for event in worker:
         if isinstance(event, Started):
-            here, shift_ns = begun.get(event.attempt), 0
-            if here is not None and event.boot_id not in (None, here.boot_id):
-                shift_ns = (event.utc_ns - event.t_ns) - (here.utc_ns - here.t_ns)
+            shift_ns = _shift_ns(launcher, event)
         if shift_ns and isinstance(event, Segment):
             event = msgspec.structs.replace(event, start_ns=event.start_ns + shift_ns)
         shifted = msgspec.structs.replace(event, t_ns=event.t_ns + shift_ns) if shift_ns else event
         events.append(shifted)
     return events
+
+
+def _shift_ns(launcher: Sequence[LauncherEvent], started: Started) -> int:
+    """Return what to add to the times of a worker's attempt to have those of the launcher."""
+    begun = {event.attempt: event for event in launcher if isinstance(event, Allocated)}
+    here = begun.get(started.attempt)
+    if here is None or started.boot_id in (None, here.boot_id):
+        return 0
+    return (started.utc_ns - started.t_ns) - (here.utc_ns - here.t_ns)
+
+
+def _last_shift_ns(launcher: Sequence[LauncherEvent], worker: Sequence[WorkerEvent]) -> int:
+    started = [event for event in worker if isinstance(event, Started)]
+    return _shift_ns(launcher, started[-1]) if started else 0
 
 
 def _tile(
@@ -387,16 +397,15 @@ def read_run(path: Path) -> RunRecord:
             "timetrial run made; `timetrial list runs` shows them."
         )
     launcher = LAUNCHER_LOG.read(run.launcher_events)
-    logs = {
-        rank: _on_one_clock(launcher, WORKER_LOG.read(run.events(rank))) for rank in run.ranks()
-    }
+    logs = {rank: WORKER_LOG.read(run.events(rank)) for rank in [0, *run.ranks()]}
     return RunRecord(
         run=run,
         plan=decode_plan(run.plan.read_bytes(), str(run.plan)),
         done=unseal(run.done.read_bytes(), str(run.done)) if run.done.exists() else None,
         launcher=launcher,
-        worker=logs.pop(0, []),
-        others=logs,
+        worker=_on_one_clock(launcher, logs[0]),
+        others={rank: _on_one_clock(launcher, log) for rank, log in logs.items() if rank > 0},
+        set_forward_ns={rank: _last_shift_ns(launcher, log) for rank, log in logs.items()},
     )
 
 

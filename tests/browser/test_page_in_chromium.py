@@ -14,11 +14,18 @@ axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from example_findings import empty, findings, hostile  # noqa: E402
+from example_scaling import hostile_scaled, scaled  # noqa: E402
 
 from timetrial.report import render_html  # noqa: E402
 
 _FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-_PAGES = {"full": findings, "hostile": hostile, "empty": empty}
+_PAGES = {
+    "full": findings,
+    "hostile": hostile,
+    "empty": empty,
+    "workers": scaled,
+    "hostile workers": hostile_scaled,
+}
 _EACH = pytest.mark.parametrize("name", list(_PAGES))
 
 
@@ -31,6 +38,23 @@ def browser() -> Iterator[object]:
         running = playwright.chromium.launch(executable_path=path, args=_FLAGS)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="module")
+def shown(browser, addresses):  # type: ignore[no-untyped-def]
+    """A page that is opened once, by its name, made as wide and as light as asked for."""
+    pages = {}
+
+    def show(name, width, scheme="light"):  # type: ignore[no-untyped-def]
+        if name not in pages:
+            pages[name] = _open(browser, addresses[name], width)
+        pages[name].set_viewport_size({"width": width, "height": 900})
+        pages[name].emulate_media(color_scheme=scheme)
+        return pages[name]
+
+    yield show
+    for page in pages.values():
+        page.context.close()
 
 
 @pytest.fixture(scope="module")
@@ -64,29 +88,27 @@ def test_the_page_asks_for_nothing_but_itself_and_is_silent(browser, addresses, 
 @_EACH
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_no_violation(browser, addresses, name, scheme, width) -> None:  # type: ignore[no-untyped-def]
-    page = _open(browser, addresses[name], width, color_scheme=scheme)
-    found = axe_api.Axe().run(page)
+def test_axe_finds_no_violation(shown, name, scheme, width) -> None:  # type: ignore[no-untyped-def]
+    found = axe_api.Axe().run(shown(name, width, scheme))
     assert found.violations_count == 0, found.generate_report()
-    page.context.close()
 
 
 @_EACH
 @pytest.mark.parametrize("width", [1280, 768, 390, 320])
-def test_the_page_never_scrolls_sideways(browser, addresses, name, width) -> None:  # type: ignore[no-untyped-def]
-    page = _open(browser, addresses[name], width)
+def test_the_page_never_scrolls_sideways(shown, name, width) -> None:  # type: ignore[no-untyped-def]
+    page = shown(name, width)
+    assert page.evaluate("innerWidth") == width
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.context.close()
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no script"])
-@pytest.mark.parametrize(("width", "shown"), [(1280, "wide"), (390, "narrow")])
-def test_charts_and_tables_are_there_to_see(browser, addresses, width, shown, script) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("width", "which"), [(1280, "wide"), (390, "narrow")])
+def test_charts_and_tables_are_there_to_see(browser, addresses, width, which, script) -> None:  # type: ignore[no-untyped-def]
     page = _open(browser, addresses["full"], width, java_script_enabled=script)
     charts = page.locator('svg[role="img"]:visible')
     assert charts.count() == 4
     for place in range(4):
-        assert charts.nth(place).get_attribute("class") == shown
+        assert charts.nth(place).get_attribute("class") == which
         box = charts.nth(place).bounding_box()
         assert box is not None
         assert box["width"] > 0.8 * min(width, 900) - 40
@@ -94,6 +116,21 @@ def test_charts_and_tables_are_there_to_see(browser, addresses, width, shown, sc
     tables = page.locator("table")
     assert tables.count() == 9
     assert all(tables.nth(place).is_visible() for place in range(8))
+    page.context.close()
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1280, "wide"), (390, "narrow")])
+def test_charts_of_workers_stand_in_pairs_where_there_is_room(  # type: ignore[no-untyped-def]
+    browser, addresses, width, shown
+) -> None:
+    page = _open(browser, addresses["workers"], width)
+    charts = page.locator('.pair svg[role="img"]:visible')
+    assert charts.count() == 8
+    boxes = [charts.nth(place).bounding_box() for place in range(2)]
+    assert all(charts.nth(place).get_attribute("class") == shown for place in range(8))
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert (boxes[0]["y"] == boxes[1]["y"]) == (shown == "wide")
     page.context.close()
 
 

@@ -24,7 +24,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups on this system")
 def test_ctrl_c_stops_cleanly_and_resume_finishes_all_runs(
-    timetrial: Callable[..., Outcome], tmp_path: Path
+    timetrial: Callable[..., Outcome], call: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     store = tmp_path / "all runs"
     shorter = ["--division=open", "--set", "steps_max=204"]  # still seconds after the first look
@@ -53,7 +53,7 @@ def test_ctrl_c_stops_cleanly_and_resume_finishes_all_runs(
     assert f"timetrial run --resume --store '{store}'" in err
     assert len(list(store.glob("*/plan.json"))) == 2
     assert list(store.glob("*/done.json")) == []
-    listed = timetrial("list", "runs", "--json", "--store", store).json()
+    listed = call("list", "runs", "--json", "--store", store).json()
     assert len(listed) == 2
 
     resumed = timetrial("run", "--resume", "--json", "--store", store)
@@ -69,5 +69,5 @@ def test_ctrl_c_stops_cleanly_and_resume_finishes_all_runs(
     attempts = [path.read_text().count('"Allocated"') + path.read_text().count('"allocated"')
                 for path in store.glob("*/events.launcher.jsonl")]  # fmt: skip
     assert sorted(attempts) == [1, 2]
-    verified = timetrial("verify", store)
+    verified = call("verify", store)
     assert verified.code == 0, verified.out

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Outcome, Ran
+from xla_in_a_hurry import XLA_IN_A_HURRY
 
 from timetrial.frameworks import REGISTRY, REQUIREMENTS, Requirement, install_line, installed
 from timetrial.plan import TASKS, find_task
@@ -231,7 +232,7 @@ def test_show_prints_a_suite_and_a_run(digits: Ran, call: Callable[..., Outcome]
 
 
 def test_doctor_runs_a_real_step_of_each_framework(timetrial: Callable[..., Outcome]) -> None:
-    found = timetrial("doctor", "--json").json()
+    found = timetrial("doctor", "--json", env={"XLA_FLAGS": XLA_IN_A_HURRY}).json()
 
     frameworks = {item["what"]: item for item in found if item["what"].startswith("framework")}
     assert set(frameworks) == {f"framework {name}" for name in REGISTRY.names()}

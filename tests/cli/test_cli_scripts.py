@@ -58,7 +58,7 @@ def test_a_command_with_options_of_its_own_gives_open_rows(
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups on this system")
 def test_ctrl_c_ends_the_script_and_resume_starts_it_anew(
-    timetrial: Callable[..., Outcome], tmp_path: Path
+    timetrial: Callable[..., Outcome], call: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     waits = "import os, time\nif not os.path.exists('begun'):\n    open('begun', 'w').close()\n"
     written(tmp_path, waits + "    time.sleep(600)\n" + LINE)
@@ -88,7 +88,7 @@ def test_ctrl_c_ends_the_script_and_resume_starts_it_anew(
     assert resumed.code == 0, resumed.err
     notes = {note for row in resumed.json() for note in row["notes"]}
     assert any("each from its beginning" in note for note in notes)
-    assert timetrial("verify", tmp_path / "runs").code == 0
+    assert call("verify", tmp_path / "runs").code == 0
 
 
 def test_the_memory_limit_is_the_scripts(timetrial: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_memory_limit_is_the_scripts(timetrial: Callable[..., Outcome], tmp_
 
 
 def test_a_comparison_with_closed_runs_says_that_it_is_not_the_same_work(
-    timetrial: Callable[..., Outcome], tmp_path: Path
+    timetrial: Callable[..., Outcome], call: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     written(tmp_path, LINE)
     task = "breast-cancer-logreg"
@@ -117,8 +117,8 @@ def test_a_comparison_with_closed_runs_says_that_it_is_not_the_same_work(
         seen = timetrial("run", *what, "--seeds=2", "--json", "--store=runs", cwd=tmp_path)
         assert seen.code == 0, seen.err
 
-    [verdict] = timetrial(
-        "compare", "division=closed", "division=open", "--store=runs", "--json", cwd=tmp_path
+    [verdict] = call(
+        "compare", "division=closed", "division=open", "--store", tmp_path / "runs", "--json"
     ).json()
 
     assert verdict["notes"][0].startswith("not the same work: A follows the task to the letter")

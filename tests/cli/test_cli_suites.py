@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_the_table_is_printed_and_saved_beside_the_report(ran: Outcome, store: P
 
 
 def test_light_is_said_in_the_names_and_plans_of_runs_and_while_they_run(
-    ran: Outcome, store: Path
+    ran: Outcome, store: Path, call: Callable[..., Outcome]
 ) -> None:
     assert ran.err.count(", light: ") == 2
     for path in (store / "runs").glob("*/plan.json"):
@@ -103,7 +104,7 @@ def test_light_is_said_in_the_names_and_plans_of_runs_and_while_they_run(
             0.5,
             "digits-priced",
         )
-    listed = run_timetrial("list", "runs", "--store", store / "runs")
+    listed = call("list", "runs", "--store", store / "runs")
     assert listed.out.count("-light-") == 2
 
 
@@ -119,14 +120,14 @@ def test_json_has_the_cost_and_says_light_in_every_measured_row(ran: Outcome, st
 
 
 def test_without_the_suites_package_the_report_says_what_is_left_out(
-    ran: Outcome, store: Path
+    ran: Outcome, store: Path, call: Callable[..., Outcome]
 ) -> None:
     assert ran.code == 0
-    seen = run_timetrial("report", store / "runs")
+    seen = call("report", store / "runs")
     assert "Suite digits-priced is not installed here" in " ".join(seen.out.split())
 
 
-def test_a_price_of_nothing_is_refused_in_one_line() -> None:
-    seen = run_timetrial("run", "digits-cnn", "--price-per-hour=0", "--dry-run")
+def test_a_price_of_nothing_is_refused_in_one_line(call: Callable[..., Outcome]) -> None:
+    seen = call("run", "digits-cnn", "--price-per-hour=0", "--dry-run")
     assert seen.code == 1
     assert "--price-per-hour 0 is not possible" in seen.err

@@ -73,7 +73,7 @@ def test_repetitions_take_as_long_as_the_exchange_does(tmp_path: Path):
 def test_a_light_measurement_leaves_out_what_is_large(tmp_path: Path):
     measurement = Measurement(tmp_path, plan_of(light=True))
     assert measurement.attempt(fakes.FakeCollective()).status == "reached"
-    assert {event.bytes for event in measurement.exchanged()} == {4, 1024}
+    assert {event.bytes for event in measurement.exchanged()} == {4, 65536}
     assert {len(event.seconds) for event in measurement.exchanged()} == {2}
 
 

@@ -9,7 +9,7 @@ import pytest
 from timetrial.launch import REGISTRY, Launcher
 from timetrial.testing.contracts import LauncherContract
 
-OWN_TESTS = ("slurm",)  # need a cluster: the contract is asked in their own files
+OWN_TESTS = ("ray", "slurm", "ssh")  # need a cluster: the contract is asked in their own files
 
 
 @pytest.mark.parametrize("name", [name for name in REGISTRY.names() if name not in OWN_TESTS])

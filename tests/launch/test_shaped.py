@@ -57,10 +57,11 @@ def fake_pair(
     return msgspec.structs.replace(plan, steps_max=steps or plan.steps_max, **changed)
 
 
-def digits_pair(**changed: float) -> Plan:
+def digits_pair(framework: str = "torch", **changed: float) -> Plan:
     settings = {"steps_max": 51, "checkpoint_every_s": 0, "sample_every_s": 0, **changed}
     request = Request(
         task="digits-cnn",
+        framework=framework,
         division="open",
         workers=2,
         cores=1,
@@ -76,10 +77,12 @@ def finished(run: RunDir, plan: Plan, launcher: ShapedLauncher | LocalLauncher) 
     return store.read_run(run.path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_a_run_over_a_network_has_the_curve_it_has_without_and_keeps_what_passed(
-    tmp_path: Path,
+    framework: str, tmp_path: Path
 ) -> None:
-    run, plan = runs.place(tmp_path, digits_pair())
+    run, plan = runs.place(tmp_path, digits_pair(framework))
     assert plan.network == NETWORK
     shaped = finished(run, plan, ShapedLauncher())
     plain = finished(*runs.place(tmp_path, plan), LocalLauncher())
@@ -104,6 +107,7 @@ def test_nothing_is_emulated_without_a_network(tmp_path: Path) -> None:
     assert not run.network(0).exists()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_cut_off_ends_the_run_and_resuming_goes_on(tmp_path: Path) -> None:
     run, plan = runs.place(tmp_path, digits_pair(steps_max=400, lost_after_s=5))
     launcher = ShapedLauncher()

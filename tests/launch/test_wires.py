@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -13,8 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 import psutil
 import pytest
 
@@ -22,8 +22,8 @@ from timetrial.errors import LaunchError
 from timetrial.launch import netns
 from timetrial.launch.wires import INTERFACE, Wires, address, hardware_address
 from timetrial.spec.network import parse_network
+from timetrial.testing.talk import Talk
 
-TALK: Final = Path(__file__).with_name("talk.py")
 NO_RIGHTS: Final = ("setpriv", "--bounding-set=-sys_admin,-net_admin", "--inh-caps=-all")
 
 
@@ -50,22 +50,18 @@ def said(wires: Wires, rank: int, *command: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def talked(wires: Wires, seconds: float, ranks: tuple[int, int] = (0, 1)) -> list[dict[str, Any]]:
+def talked(wires: Wires, seconds: float, ranks: tuple[int, int] = (0, 1)) -> list[Talk]:
     """What two workers saw of each other, while they sent as much as they could."""
+    command = [sys.executable, "-m", "timetrial.testing.talk"]
     talkers = [
         subprocess.Popen(
-            [
-                *wires.prefix(rank),
-                sys.executable,
-                *map(str, (TALK, place, address(ranks[0]), seconds)),
-            ],
+            [*wires.prefix(rank), *command, str(place), address(ranks[0]), str(seconds)],
             stdout=subprocess.PIPE,
-            text=True,
         )
         for place, rank in enumerate(ranks)
     ]
     lines = [talker.communicate(timeout=120)[0] for talker in talkers]
-    return [json.loads(line) for line in lines]
+    return [msgspec.json.decode(line, type=Talk) for line in lines]
 
 
 @pytest.mark.usefixtures("_allowed")
@@ -77,12 +73,12 @@ def test_a_round_trip_takes_twice_the_delay_and_both_ways_have_the_rate(
     with wired(text, tmp_path) as wires:
         seen = talked(wires, 3.0)
 
-    assert all(way["intact"] for way in seen)
+    assert all(way.intact for way in seen)
     if network.delay_s:
-        assert seen[0]["round_trip_s"] == pytest.approx(2 * network.delay_s, rel=0.2)
+        assert min(seen[0].round_trips_s) == pytest.approx(2 * network.delay_s, rel=0.2)
     if network.rate_bit_per_s is not None:
-        assert max(way["mean_bit_per_s"] for way in seen) < network.rate_bit_per_s
-        assert min(way["best_bit_per_s"] for way in seen) > 0.9 * network.rate_bit_per_s
+        assert max(way.bit_per_s for way in seen) < network.rate_bit_per_s
+        assert min(way.best_bit_per_s for way in seen) > 0.9 * network.rate_bit_per_s
     assert wires.account is not None
     assert wires.account.lost == wires.account.refused == 0
 
@@ -92,9 +88,9 @@ def test_one_workers_own_link_differs(tmp_path: Path) -> None:
     with wired("rate=100mbit/1:rate=10mbit,delay=20ms", tmp_path, workers=3) as wires:
         slow, quick = talked(wires, 2.0)[0], talked(wires, 2.0, (0, 2))[0]
 
-    assert slow["mean_bit_per_s"] < 1e7 < quick["mean_bit_per_s"]
-    assert slow["round_trip_s"] == pytest.approx(0.02, rel=0.2)  # twice the mean of 0 and 20 ms
-    assert quick["round_trip_s"] < 0.01
+    assert slow.bit_per_s < 1e7 < quick.bit_per_s
+    assert min(slow.round_trips_s) == pytest.approx(0.02, rel=0.2)  # twice the mean of 0 and 20 ms
+    assert min(quick.round_trips_s) < 0.01
 
 
 @pytest.mark.usefixtures("_allowed")
@@ -106,7 +102,7 @@ def test_frames_are_lost_and_what_arrives_is_whole(tmp_path: Path) -> None:
     assert account is not None
     assert account.frames > 5 * account.trains  # long trains lose single frames
     assert account.lost == pytest.approx(0.005 * account.frames, rel=0.5)
-    assert all(way["intact"] for way in seen)
+    assert all(way.intact for way in seen)
 
 
 @pytest.mark.usefixtures("_allowed")
@@ -130,7 +126,7 @@ def test_a_worker_sees_its_own_network_and_name_and_no_other(text: str, tmp_path
 def test_workers_that_nothing_is_emulated_for_need_no_switch(tmp_path: Path) -> None:
     with wired("rate=unlimited", tmp_path, workers=3) as wires:
         wires.check()
-        assert all(way["intact"] for way in talked(wires, 0.2, (1, 2)))
+        assert all(way.intact for way in talked(wires, 0.2, (1, 2)))
 
     assert wires.account is None
 

@@ -89,8 +89,10 @@ def test_the_first_split_step_is_left_out(tmp_path: Path):
         return msgspec.structs.replace(event, parts_ns=parts)
 
     assert communication.split_step(with_logs(record, slow_first)) == pytest.approx(
-        communication.split_step(record)._replace(steps=0)[:4]  # type: ignore[union-attr]
-        + (communication.split_step(record).steps,)  # type: ignore[union-attr]
+        (
+            *communication.split_step(record)._replace(steps=0)[:4],  # type: ignore[union-attr]
+            communication.split_step(record).steps,  # type: ignore[union-attr]
+        )
     )
 
 

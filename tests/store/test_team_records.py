@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 from team_runs import Times, plan_for, write_run
 
 from timetrial.engine.events import Exited, Fenced, Stopped
-from timetrial.rundir import RunDir
 from timetrial.stats import measures
 from timetrial.store import RunRecord
 
@@ -34,14 +34,14 @@ def test_the_wall_time_is_tiled_by_the_first_worker_though_others_end_before_it(
     ends = {e.rank: e.t_ns for e in three.launcher if isinstance(e, Exited)}
     assert ends[2] < ends[1] < ends[0]
     stretches = three.stretches
-    assert all(a.stop_s == b.start_s for a, b in zip(stretches, stretches[1:], strict=False))
+    assert all(a.stop_s == b.start_s for a, b in itertools.pairwise(stretches))
     assert [s.name for s in stretches[-2:]] == ["teardown", "teardown"]
     assert stretches[-2].stop_s == ends[0] / 1e9
 
 
 def test_meters_of_workers_are_summed_and_those_of_a_machine_counted_once_a_host(three: RunRecord):
     assert three.hosts == 2
-    assert [three.host_of(rank) for rank in range(3)] == ["a", "b", "b"]
+    assert three.places == {0: "a", 1: "b", 2: "b"}
     values = measures.meter_values(three)
     assert values["cpu"] == 3 * 3.0
     assert values["cores_used"] == pytest.approx(3 * 0.75)
@@ -57,7 +57,7 @@ def test_meters_of_workers_are_summed_and_those_of_a_machine_counted_once_a_host
 
 
 def test_a_sum_that_lacks_a_worker_is_unknown_and_never_a_part(three: RunRecord, tmp_path: Path):
-    three.run.meter("b-w1", 0).unlink()
+    three.run.meter("b", 0, 1).unlink()
     again = RunRecord(
         three.run, three.plan, three.done, three.launcher, three.worker, others=three.others
     )
@@ -88,25 +88,6 @@ def test_cores_used_in_training_are_those_of_all_workers_and_gpus_count_once(thr
     used = measures.fit_use(three)
     assert used.cores_used == pytest.approx(3 * 0.75)
     assert (used.gpus_present, used.gpus_busy) == (2, 2)  # one a host
-
-
-def test_a_host_whose_name_ends_like_a_workers_is_no_worker(tmp_path: Path):
-    run = RunDir(tmp_path)
-    run.machine("node-w1").write_text("{}")
-    for host in ("node-w1", "node-w1-w1"):
-        run.meter(host, 0).write_text("")
-    assert [(f.rank, f.host) for f in run.meter_files(2)] == [(0, "node-w1"), (1, "node-w1")]
-    assert [f.rank for f in run.meter_files(1)] == [0, 0]
-
-
-def test_the_meters_are_those_of_the_last_attempt(tmp_path: Path):
-    run = RunDir(tmp_path)
-    run.machine("a").write_text("{}")
-    for host in ("a", "a-w1"):
-        for attempt in (0, 1):
-            run.meter(host, attempt).write_text("")
-    files = [(f.attempt, f.rank) for f in run.meter_files(2)]
-    assert files == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_the_machine_is_the_first_workers(tmp_path: Path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from suite_runs import ours, row_in, run_as, with_plugin
+from team_runs import TASK, Times, plan_for, write_run
 
 from timetrial import suites
 from timetrial._registry import load_object
@@ -17,6 +18,7 @@ from timetrial.plan import Request
 from timetrial.report import tables_csv, tables_markdown
 from timetrial.results import Runs, save_tables
 from timetrial.rows import Row, Table
+from timetrial.spec import Target
 from timetrial.store import RunRecord
 from timetrial.suites.tables import tables_of
 
@@ -192,7 +194,7 @@ def test_the_confusion_matrix_is_a_picture_of_all_whole_runs(
 def test_mlbench_has_both_metrics_on_both_clocks_and_the_picture_of_depths(
     records: dict[str, list[RunRecord]],
 ) -> None:
-    time, after = tables(records["mlbench"])
+    time, after, _ = tables(records["mlbench"])
     assert [line.cells["clock"] for line in ours(time)] == [
         "clock mlbench-2018",
         "clock mlbench-2020",
@@ -219,6 +221,41 @@ def test_mlbench_has_both_metrics_on_both_clocks_and_the_picture_of_depths(
         assert all(low is not None for low in curve.low)
 
 
+def test_mlbench_shows_speed_ups_beside_the_published_ones(tmp_path: Path) -> None:
+    target = Target(metric="accuracy", threshold=0.8, direction="at_least", split="test")
+    task = msgspec.structs.replace(
+        TASK, name="cifar10-resnet20-v2", eval_split="test", targets=(target,), light_target=target
+    )
+    made = [
+        write_run(
+            tmp_path,
+            plan_for(workers, task=task, seed=seed, suite="mlbench"),
+            Times(seconds, exchange),
+        )
+        for seed, factor in ((1, 1.0), (2, 1.02))
+        for workers, seconds, exchange in ((1, 0.04 * factor, 0.0), (2, 0.02 * factor, 0.002))
+    ]
+    *_, sped = tables(made)
+    assert sped.title == "speed-up"
+    lines = ours(sped)
+    assert [line.cells["workers"] for line in lines] == ["2 workers"] * 2
+    assert [line.cells["clock"] for line in lines] == ["clock mlbench-2018", "clock mlbench-2020"]
+    for line in lines:
+        training, reached = row_in(line, "training"), row_in(line, "to_0.8")
+        assert training.value == pytest.approx(0.0409 / 0.0227, rel=1e-2)
+        assert reached.clock == str(line.cells["clock"]).removeprefix("clock ")
+        assert 1 < (reached.value or 0) < 2
+        assert row_in(line, "share").value == pytest.approx(0.002 / 0.0227, rel=2e-2)
+    published = {
+        (line.cells["system"], line.cells["workers"]): row_in(line, "to_0.8")
+        for line in sped.lines
+        if line.origin == "published" and "to_0.8" in line.cells
+    }
+    assert published["GCE n1-standard-4, torch", "8 workers"].value == 4.9
+    exact = published["T4, all-reduce GLOO, torch", "16 workers"]
+    assert (exact.value, exact.unit) == (pytest.approx(171.2 / 25.9, abs=1e-3), "1")
+
+
 def test_pictures_of_other_splits_and_data_sets_are_apart(
     records: dict[str, list[RunRecord]],
 ) -> None:
@@ -229,7 +266,7 @@ def test_pictures_of_other_splits_and_data_sets_are_apart(
         task = msgspec.structs.replace(task, dataset=jpeg)
         plan = msgspec.structs.replace(record.plan, learned=task, task_hash=task.hash())
         moved.append(RunRecord(record.run, plan, record.done, record.launcher, record.worker))
-    time, _ = tables([*records["mlbench"], *moved])
+    time, *_ = tables([*records["mlbench"], *moved])
     assert [chart.title for chart in time.charts] == [
         f"Test error against training steps, ResNet version 2, data set {name}"
         for name in ("cifar10-jpeg", "digits")
@@ -243,6 +280,7 @@ def test_a_table_holds_the_runs_of_its_suite_alone(records: dict[str, list[RunRe
         "cloud-check",
         "benchm-dl",
         "platform-task",
+        "mlbench",
         "mlbench",
         "mlbench",
     ]

@@ -1,4 +1,4 @@
-"""A small network with every kind of layer: quick to compile everywhere."""
+"""A small network with every kind of layer, and one with few: quick to compile everywhere."""
 
 from __future__ import annotations
 
@@ -60,6 +60,19 @@ LAYERS: Final = (
     NORM,
     Dense(units=10, activation="linear", init="uniform_fan_in"),
 )
+FEW: Final = (  # one of each kind that keeps something: weights, statistics, masks
+    _conv(4, stride=2),
+    NORM,
+    Relu(),
+    Dropout(rate=0.3),
+    Flatten(),
+    Dense(units=10, activation="linear", init="uniform_fan_in"),
+)
+
+
+def few_layers() -> Task:
+    """Return the same task with few layers, for what is compiled again and again."""
+    return msgspec.structs.replace(every_layer(), name="few-layers", model=Network(layers=FEW))
 
 
 def every_layer() -> Task:

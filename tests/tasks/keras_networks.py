@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 import pytest
-from every_layer import every_layer
+from every_layer import few_layers
 from framework_parity import TASKS, NetworkParity
 from small_data import small_splits
 
@@ -27,13 +27,13 @@ class TestKerasNetwork(NetworkParity):
 class TestContract(ImplementationContract):
     @pytest.fixture
     def case(self) -> ImplementationCase:
-        task = TASKS["mnist-cnn"]()
+        task = few_layers()  # each of some twenty models is compiled anew
         work = Workload(task=task, seed=7, device="cpu", precision="float32")
         return ImplementationCase(with_keras.build, work, small_splits(task))
 
 
 def test_compile_changes_no_number():
-    task = every_layer()
+    task = few_layers()
     work = Workload(task=task, seed=3, device="cpu", precision="float32")
     made = with_keras.build(work, small_splits(task), no_lap)
     before = made.state()

@@ -8,19 +8,17 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from xla_in_a_hurry import XLA_IN_A_HURRY
+
 HERE: Final = Path(__file__).parent
-# Small networks: compiling takes longer than computing, and XLA's optimisations are not on trial.
-# A third of the time (314 s, then 91 and 126 s); ResNet-20 would be slower without them.
-XLA_IN_A_HURRY: Final = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments beside this file."""
+    """Run Python with these arguments beside this file, in one thread."""
+    environment = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": XLA_IN_A_HURRY, **variables}
     return subprocess.run(
         [sys.executable, *arguments],
-        env={**os.environ, "XLA_FLAGS": XLA_IN_A_HURRY, **variables},
+        env={**os.environ, **environment},
         cwd=HERE,
         capture_output=True,
         text=True,
@@ -28,5 +26,6 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_tests(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the tests of one file of this folder."""
-    return run("-m", "pytest", "-p", "no:cacheprovider", str(HERE / name), **variables)
+    """Run the tests of one file of this folder; it needs nothing of a conftest.py."""
+    only = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--noconftest")
+    return run("-m", "pytest", *only, str(HERE / name), **variables)

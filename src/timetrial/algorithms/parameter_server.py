@@ -25,10 +25,10 @@ import numpy as np
 from timetrial.errors import PeerLostError
 
 TOKEN_BYTES: Final = 16
+FIND_S: Final = 60.0  # how long a worker looks for the server
 _GREETING: Final = struct.Struct("!16sIQ8s")  # token, rank, count, type
 _WELCOME: Final = b"welcome"
 _GREETING_S: Final = 5.0
-_FIND_S: Final = 60.0
 _RETRY_S: Final = 0.05
 
 
@@ -139,6 +139,9 @@ class Server:
                     connection.close()
                     continue
                 with self._changed:
+                    if self._over:
+                        connection.close()
+                        return
                     self._connections[rank] = connection
                 name = f"weights for worker {rank}"
                 arguments = (rank, connection)
@@ -193,31 +196,38 @@ class Client:
         self._rank = rank
         self._connection: socket.socket | None = None
 
-    def connect(self, count: int, dtype: np.dtype) -> None:
-        """Find the server.
+    def connect(self, count: int, dtype: np.dtype, *, wait_s: float = FIND_S) -> None:
+        """Find the server, for so many weights of a type.
 
         Raises:
             PeerLostError: It is not there, or takes this worker for a stranger.
         """
-        deadline = time.monotonic() + _FIND_S
+        deadline = time.monotonic() + wait_s
         greeting = _GREETING.pack(self._token, self._rank, count, _kind(dtype))
         while self._connection is None:
             try:
-                connection = socket.create_connection(self._place, timeout=_GREETING_S)
-                _prepare(connection, timeout_s=_GREETING_S)
-                connection.sendall(greeting)
-                answer = bytearray(len(_WELCOME))
-                _receive(connection, memoryview(answer))
-                connection.settimeout(None)
-                self._connection = connection
+                self._connection = self._greeted(greeting)
             except OSError as error:
                 if time.monotonic() > deadline:
                     address, port = self._place
                     raise PeerLostError(
                         f"the server of weights was not found at {address}:{port} within "
-                        f"{_FIND_S:g} s: {error}"
+                        f"{wait_s:g} s: {error}"
                     ) from error
                 time.sleep(_RETRY_S)
+
+    def _greeted(self, greeting: bytes) -> socket.socket:
+        """Return a connection in which the server has said welcome."""
+        connection = socket.create_connection(self._place, timeout=_GREETING_S)
+        try:
+            _prepare(connection, timeout_s=_GREETING_S)
+            connection.sendall(greeting)
+            _receive(connection, memoryview(bytearray(len(_WELCOME))))
+        except OSError:
+            connection.close()
+            raise
+        connection.settimeout(None)
+        return connection
 
     def exchange(self, change: np.ndarray, reply: np.ndarray) -> None:
         """Send the change of a step; return when the server's weights are in `reply`.

@@ -48,18 +48,20 @@ from timetrial.findings.pictures import (
     machines_of,
     step_curve_of,
 )
-from timetrial.findings.scaling import families, scaling_of
+from timetrial.findings.scaling import Family, families, scaling_of, speed_up_rows
 from timetrial.findings.verdicts import noise_note, noise_of, verdict_between, verdicts_of
 from timetrial.rows import Findings, Row, Scaling
 from timetrial.store import RunRecord
 
 __all__ = [
+    "Family",
     "Group",
     "accuracy_after_row",
     "assemble",
     "class_accuracy_rows",
     "cost_row",
     "epochs_row",
+    "families",
     "fit_rows",
     "group_runs",
     "light_note",
@@ -69,6 +71,7 @@ __all__ = [
     "place_of",
     "run_time_row",
     "scalings_of",
+    "speed_up_rows",
     "step_curve_of",
     "system_of",
     "targets_of",

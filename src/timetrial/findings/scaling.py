@@ -26,7 +26,7 @@ from timetrial.findings.estimates import (
 from timetrial.findings.groups import Group, System, targets_of, workers_words
 from timetrial.plan import find_task, variant_of
 from timetrial.rows import Row, Scaling, ScalingLine
-from timetrial.spec import Task, for_workers
+from timetrial.spec import Target, Task, for_workers
 from timetrial.stats import clocks, communication, measures, speedup
 from timetrial.stats.intervals import Estimate
 from timetrial.stats.speedup import Side
@@ -225,37 +225,43 @@ def ratio_rows(family: Family, group: Group) -> list[Row]:
 
     speed_up compares seconds of training for an example, speed_up_to_target times to target.
     """
-    base, target = family.base, targets_of(group)[-1]
-    rows: list[Row] = []
-    for name, sides in (
-        ("", [example_side(one) for one in (base, group)]),
-        ("_to_target", [target_side(one) for one in (base, group)]),
-    ):
-        if sides[0] is None or sides[1] is None:
-            continue
-        estimate, said = speedup.speed_up(sides[0], sides[1])
-        if estimate.value is None:
-            continue
-        factor = base.system.workers / group.system.workers
-        efficiency = speedup.scaled(estimate, factor)
-        notes = [*_beside(base, group, len(sides[0].times_s)), *said, *_impossible(efficiency)]
+    return [
+        *_training_rows(family, group),
+        *speed_up_rows(family, group, targets_of(group)[-1], clocks.HEADLINE),
+    ]
+
+
+def _training_rows(family: Family, group: Group) -> list[Row]:
+    sides = [example_side(one) for one in (family.base, group)]
+    return _ratios(family, group, sides, "")
+
+
+def speed_up_rows(family: Family, group: Group, target: Target, clock: str) -> list[Row]:
+    """Return speed-up and efficiency of the time to any target on any clock, where they exist."""
+    sides = [target_side(one, target, clock) for one in (family.base, group)]
+    rows = _ratios(family, group, sides, "_to_target")
+    changed = msgspec.structs.replace
+    return [changed(row, target=str(target), split=target.split, clock=clock) for row in rows]
+
+
+def _ratios(family: Family, group: Group, sides: Sequence[Side | None], name: str) -> list[Row]:
+    base, first, second = family.base, sides[0], sides[1]
+    if first is None or second is None:
+        return []
+    estimate, said = speedup.speed_up(first, second)
+    if estimate.value is None:
+        return []
+    efficiency = speedup.scaled(estimate, base.system.workers / group.system.workers)
+    notes = [*_beside(base, group, len(first.times_s)), *said, *_impossible(efficiency)]
+    facts = {"base_workers": str(base.system.workers), "base_n": str(len(first.times_s))}
+    rows = [
+        make_row(group, measure=measure, unit=unit, estimate=value, notes=notes)
         for measure, unit, value in (
             (f"speed_up{name}", "1", estimate),
             (f"{family.kind}_efficiency{name}", "fraction", efficiency),
-        ):
-            row = make_row(
-                group,
-                measure=measure,
-                unit=unit,
-                estimate=value,
-                target=target if name else None,
-                split=target.split if name else None,
-                clock=clocks.HEADLINE if name else None,
-                notes=notes,
-            )
-            facts = {"base_workers": str(base.system.workers), "base_n": str(len(sides[0].times_s))}
-            rows.append(msgspec.structs.replace(row, facts=facts))
-    return rows
+        )
+    ]
+    return [msgspec.structs.replace(row, facts=facts) for row in rows]
 
 
 def _beside(base: Group, group: Group, runs: int) -> list[str]:
@@ -287,9 +293,15 @@ def example_side(group: Group) -> Side | None:
     return speedup.side(group.system.workers, known)
 
 
-def target_side(group: Group) -> Side | None:
-    """Return the times to target of the runs that began; None where the clock is unknown."""
-    times = times_of(group.runs, targets_of(group)[-1], clocks.CLOCKS[clocks.HEADLINE])
+def target_side(
+    group: Group, target: Target | None = None, clock: str = clocks.HEADLINE
+) -> Side | None:
+    """Return the times to a target of the runs that began; None where the clock is unknown.
+
+    `target` of None: the highest that the group reports.
+    """
+    aim = target or targets_of(group)[-1]
+    times = times_of(group.runs, aim, clocks.find_clock(clock))
     began = [time for time in times or () if time.seconds > 0]
     if not began:
         return None

@@ -1,9 +1,9 @@
 """Makes a run directory that was sent here this machine's own: python -m timetrial.launch.arrival.
 
 The paths in a plan are those of the machine that made it. The same data set is looked for along
-this machine's own search path, or fetched, and the copy of the plan here names those files, and the CPUs
-that the worker got; nothing else in it changes. The last line of what is printed says what this
-environment holds, where the files are, or which file of a user's own data is to be sent first.
+this machine's own search path, or fetched. The copy of the plan here names those files, and the
+CPUs that the worker got; nothing else in it changes. The last line of what is printed says what
+this environment holds, where the files are, or which file of a user's own data is to be sent first.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,7 +26,7 @@ from timetrial.errors import DataError, TimetrialError
 from timetrial.launch.shipment import Contents, contents
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir, pretty_json, write_atomically
-from timetrial.spec import Record
+from timetrial.spec import DatasetUse, Record
 
 
 class Arrived(Record, frozen=True, kw_only=True):
@@ -67,36 +68,53 @@ def relocate(
         DataError, MissingExtraError: They cannot be had here.
     """
     plan = plans.decode_plan(run.plan.read_bytes(), str(run.plan))
-    decoded = _decoded.named_in(plan.data_files)
-    info = _registered(plan)
-    if info is not None:
-        located = prepare(info, path, fetch=True)
-        files, places = located.files, located.places
-        if decoded is not None and decoded.key() not in files:
-            raise DataError(
-                f"The data set {info.name!r} is decoded here by {', '.join(places.values())}; the "
-                f"plan has {', '.join(plan.data_sources.values())}. Other versions may give other "
-                "values. Install the same on both machines."
-            )
-    elif decoded is not None:
-        name = f"data/{plan.task.dataset.name}/{Path(decoded.path).name}"
-        here = Path(path.cache_dir) / name
-        if not here.is_file():
-            return {}, name
-        files, places = {decoded.key(): str(here)}, {decoded.key(): f"cache: {here}"}
-    else:
-        raise DataError(
-            f"The data set {plan.task.dataset.name!r} is not known on this machine. Install the "
-            "package here that brings it."
-        )
-    moved = msgspec.structs.replace(plan, data_files=files, data_sources=places, cpus=cpus)
-    write_atomically(run.plan, pretty_json(moved))
+    places: Mapping[str, str] = {}
+    if plan.learned is not None:
+        found = _find(plan, plan.learned.dataset, path)
+        if isinstance(found, str):
+            return {}, found
+        places = found.places
+        plan = msgspec.structs.replace(plan, data_files=found.files, data_sources=places)
+    write_atomically(run.plan, pretty_json(msgspec.structs.replace(plan, cpus=cpus)))
     return places, ""
 
 
-def _registered(plan: Plan) -> DatasetInfo | None:
+class _Found(NamedTuple):
+    files: Mapping[str, str]
+    places: Mapping[str, str]
+
+
+def _find(plan: Plan, use: DatasetUse, path: sources.SearchPath) -> _Found | str:
+    """Return this machine's files, or where below the cache a user's own is to be sent.
+
+    Raises:
+        DataError, MissingExtraError: They cannot be had here.
+    """
+    decoded = _decoded.named_in(plan.data_files)
+    info = _registered(use)
+    if info is not None:
+        located = prepare(info, path, fetch=True)
+        if decoded is not None and decoded.key() not in located.files:
+            raise DataError(
+                f"The data set {info.name!r} is here {', '.join(located.places.values())}; in the "
+                f"plan it is {', '.join(plan.data_sources.values())}. Other versions of a decoder "
+                "may give other values. Install the same on both machines."
+            )
+        return _Found(located.files, located.places)
+    if decoded is None:
+        raise DataError(
+            f"The data set {use.name!r} is not known on this machine. Install the package here "
+            "that brings it."
+        )
+    name = f"data/{use.name}/{Path(decoded.path).name}"
+    here = Path(path.cache_dir) / name
+    if not here.is_file():
+        return name
+    return _Found({decoded.key(): str(here)}, {decoded.key(): f"cache: {here}"})
+
+
+def _registered(use: DatasetUse) -> DatasetInfo | None:
     """Return the description of a registered data set, None for a user's own of any name."""
-    use = plan.task.dataset
     if use.name not in datasets.REGISTRY.names():
         return None
     info = datasets.get(use.name)

@@ -191,8 +191,7 @@ def _start_sampler(
     """Return the sampler of one worker, to be entered; None where the plan wants none."""
     if plan.rhythm.sample_every_s == 0:
         return None
-    host = socket.gethostname() if place.rank == 0 else f"{socket.gethostname()}-w{place.rank}"
-    out = run.meter(host, attempt)
+    out = run.meter(socket.gethostname(), attempt, place.rank)
     return Sidecar(sampler_command(pid, out, group=group, interval_s=plan.rhythm.sample_every_s))
 
 

@@ -28,9 +28,12 @@ from timetrial.plan import Plan
 from timetrial.rundir import RunDir
 from timetrial.spec import MALFORMED
 
+_ASK_S: Final = 120.0
 _BUILD_S: Final = 3600.0
 _DATA_S: Final = 3600.0  # a data set may be fetched
 _SAID: Final = 600  # characters of what a program said before it failed
+
+_IS_THERE: Final = "import importlib.util as u, sys; sys.exit(u.find_spec('timetrial') is None)"
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,6 +48,7 @@ class Site(NamedTuple):
     address: Callable[[Machine], str]  # under which the other workers reach it
     python: Callable[[Machine], str | None]  # a Python that is there; None: one is to be built
     environment: Mapping[str, str]  # variables for everything that runs there
+    may_build: bool = False  # where that Python has no timetrial at all
 
 
 class _Place(NamedTuple):
@@ -66,10 +70,12 @@ def start_elsewhere(
     plan: Plan,
     attempt: int,
     resources: contextlib.ExitStack,
+    *,
+    give_up: Callable[[], None] = lambda: None,
 ) -> MirroredJob:
     """Begin to make everything ready at the sites, a worker each, and to start the workers.
 
-    `sites` may take its time. `resources` are closed when the job ends.
+    `sites` may take its time; `give_up` has it end early. `resources` are closed with the job.
 
     Raises:
         LaunchError: The plan is one that cannot be sent.
@@ -81,8 +87,14 @@ def start_elsewhere(
             "out, or use slurm with a shared file system."
         )
     crew = _Crew()
+    resources.callback(crew.close)
+
+    def give_all_up() -> None:
+        give_up()
+        crew.abandon()
+
     return MirroredJob(
-        run, attempt, lambda: _ready(sites(), run, plan, attempt, crew), crew.close, resources
+        run, attempt, lambda: _ready(sites(), run, plan, attempt, crew), give_all_up, resources
     )
 
 
@@ -136,14 +148,14 @@ class _Crew:
         self._fars.append(far)
 
     def abandon(self) -> None:
-        """Give all connections up: whoever waits for one is told."""
+        """Give all connections up: whoever waits for one is told. There will be no others."""
+        self._closed = True
         for far in list(self._fars):
             far.link.abandon()
 
     def close(self) -> None:
-        """End what is left of them."""
+        """End what is left of them; where a thread may still wait for an answer, abandon first."""
         self._closed = True
-        self.abandon()
         for far in self._fars:
             far.link.close()
 
@@ -206,6 +218,9 @@ def _interpreters(places: Sequence[_Place], plan: Plan, crew: _Crew) -> list[tup
 
 def _interpreter(place: _Place, plan: Plan) -> tuple[str, str]:
     python = place.site.python(place.machine)
+    if python is not None and place.site.may_build:
+        code, _ = place.far.execute([python, "-P", "-c", _IS_THERE], timeout_s=_ASK_S)
+        python = python if code == 0 else None
     return (python, python) if python is not None else _built(place, make_shipment(plan))
 
 

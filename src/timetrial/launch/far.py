@@ -150,7 +150,7 @@ class Far:
         folder.mkdir(parents=True, exist_ok=True)
         mine: dict[int, IO[bytes]] = {}
         for cpu in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ():
-            file = (folder / f"{host_name()}.{cpu}.lock").open("ab")
+            file: IO[bytes] = (folder / f"{host_name()}.{cpu}.lock").open("ab")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -83,10 +83,10 @@ class _Tender:
         except TimetrialError as error:
             self.error = error
         finally:
-            self._start.mirror.tidy()
-            self._start.far.link.close()
             if self.exit is None and self.error is None:
                 self.exit = ended_by_signal(self.lost)
+            self._start.mirror.tidy()
+            self._start.far.link.close()
 
     def _watch(self) -> None:
         """Mirror until the agent has ended and all is here."""
@@ -226,6 +226,7 @@ class MirroredJob:
             if self._thread.is_alive():
                 self._give_up()
                 self._thread.join()
+                self._error = None  # that it was given up
             for tender in self._tenders:
                 if tender.exit is None:
                     tender.wish("kill")
@@ -235,7 +236,6 @@ class MirroredJob:
         finally:
             for tender in self._tenders:
                 tender.abandon()
-            self._give_up()
             self._resources.close()
         if error is None:
             self._raise_error()

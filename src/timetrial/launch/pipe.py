@@ -22,6 +22,7 @@ from timetrial.launch.frames import GREETING, frame
 from timetrial.launch.link import LOST_S, LostError
 
 _CLOSE_S: Final = 20.0  # far ends take two times KILL_S at most
+_ABANDONED_S: Final = 5.0  # what is asked to end may be frozen
 _NOISE_BYTES: Final = 1 << 16  # of a login shell, before the greeting
 _TAIL: Final = 2000  # characters of what a transport said
 
@@ -86,7 +87,7 @@ class Wires(Protocol):
         """Wait for the other end, whose input has ended; give it up after `wait_s`."""
 
     def cut(self) -> None:
-        """End the connection at once: its reader sees the end."""
+        """Begin to end the connection, from any thread: its reader will see the end."""
 
     def said(self) -> str:
         """Return the end of what the carrier itself had to say, waiting a moment for it."""
@@ -131,7 +132,7 @@ class PipeLink:
             return
         with contextlib.suppress(OSError):
             self._streams.writer.close()
-        self._wires.end(_CLOSE_S)
+        self._wires.end(_ABANDONED_S if self._abandoned else _CLOSE_S)
         self._thread.join()
         self._streams.reader.close()
 
@@ -240,9 +241,9 @@ class ChildWires:
         cast(IO[bytes], self._process.stderr).close()
 
     def cut(self) -> None:
-        """Kill the child."""
+        """Ask the child to end."""
         assert self._process is not None
-        self._process.kill()
+        self._process.terminate()
 
     def said(self) -> str:
         """Return the end of the child's standard error."""

@@ -122,8 +122,10 @@ def _extras(plan: Plan) -> tuple[str, ...]:
         found.add(REQUIREMENTS[plan.framework].extra)
     if plan.device.startswith("cuda"):
         found.add("gpu")
+    if plan.learned is None:
+        return tuple(sorted(found))
     try:
-        info = find_dataset(plan.task.dataset.name)
+        info = find_dataset(plan.learned.dataset.name)
     except UnknownNameError:  # a user's own, which is sent decoded
         return tuple(sorted(found))
     found.update(place.extra for place in info.places if isinstance(place, PackageFolder))

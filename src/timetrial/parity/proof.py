@@ -174,21 +174,22 @@ def prove(
     checks: list[Check] = []
     seen_twins: list[TwinCheck] = []
     for name in chosen:
-        for precision, bounds, steps in rounds:
-            order = _order(small, name, task, device, precision, threads, steps)
-            mutated = twins_of(small) if name in twins and precision == "float64" else []
-            say(f"{name}: {steps} steps in {precision}, {len(mutated)} twins")
-            orders = [
-                msgspec.structs.replace(order, task=twin.task, look=False) for twin in mutated
-            ]
-            side, *others = _run([order, *orders], given)
+        orders = [_order(small, name, task, device, row[0], threads, row[2]) for row in rounds]
+        mutated = twins_of(small) if name in twins else []
+        of_twins = [
+            msgspec.structs.replace(orders[-1], task=twin.task, look=False) for twin in mutated
+        ]
+        asked = ", ".join(f"{order.steps} steps in {order.precision}" for order in orders)
+        say(f"{name}: {asked}, {len(mutated)} twins")
+        sides = _run([*orders, *of_twins], given)
+        for (precision, bounds, steps), side in zip(rounds, sides, strict=False):
             own = coarse[0] if precision == "float32" else None
             checks += _compare(name, precision, bounds, side, reference, steps, own)
-            for twin, other in zip(mutated, others, strict=True):
-                apart = _apart(other, reference)
-                seen_twins.append(
-                    TwinCheck(framework=name, twin=twin.name, seen=apart, caught=not apart <= 1)
-                )
+        for twin, other in zip(mutated, sides[len(rounds) :], strict=True):
+            apart = _apart(other, reference)
+            seen_twins.append(
+                TwinCheck(framework=name, twin=twin.name, seen=apart, caught=not apart <= 1)
+            )
     return Proof(
         task=task.name,
         task_hash=task.hash(),
@@ -221,7 +222,12 @@ def _frameworks(task: Task, names: Sequence[str]) -> list[str]:
 
 
 def _rounds(scale: Scale) -> tuple[tuple[Precision, Bounds, int], ...]:
-    return ("float64", FLOAT64, scale.steps), ("float32", FLOAT32, FLOAT32_STEPS)
+    """Return precision, bounds and steps of each round, in the order in which a side runs them.
+
+    float32 comes first: it is what a fresh process gives. Anything that it left behind would show
+    in float64, whose bounds are narrow; the other way round nothing would show.
+    """
+    return ("float32", FLOAT32, FLOAT32_STEPS), ("float64", FLOAT64, scale.steps)
 
 
 def _notes(task: Task, small: Task) -> tuple[str, ...]:
@@ -270,8 +276,7 @@ def _order(
 
 
 def _run(orders: Sequence[Order], given: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """Return what each order gave; all are of one framework and precision."""
-    first = orders[0]
+    """Return what each order gave; all are of one framework."""
     with tempfile.TemporaryDirectory(prefix="timetrial-parity-") as folder:
         place = Path(folder)
         (place / ORDERS).write_bytes(msgspec.json.encode(orders))
@@ -282,18 +287,26 @@ def _run(orders: Sequence[Order], given: Mapping[str, np.ndarray]) -> list[dict[
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
         except subprocess.TimeoutExpired as error:
+            last = _unfollowed(orders, place)
             raise ParityError(
-                f"{first.framework or 'the reference'} did not end within {limit:g} s with task "
-                f"{first.task.name} in {first.precision} on {first.device}. Ask for less: fewer "
+                f"{last.framework or 'the reference'} did not end within {limit:g} s with task "
+                f"{last.task.name} in {last.precision} on {last.device}. Ask for less: fewer "
                 "--steps, a smaller --batch."
             ) from error
         if done.returncode != 0:
-            last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-6:])
+            last = _unfollowed(orders, place)
+            said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-6:])
             raise ParityError(
-                f"{first.framework or 'the reference'} could not run task {first.task.name} in "
-                f"{first.precision} on {first.device} (exit code {done.returncode}):\n{last}"
+                f"{last.framework or 'the reference'} could not run task {last.task.name} in "
+                f"{last.precision} on {last.device} (exit code {done.returncode}):\n{said}"
             )
         return [_read(place / seen_file(number)) for number in range(len(orders))]
+
+
+def _unfollowed(orders: Sequence[Order], place: Path) -> Order:
+    """Return the order at which a side ended: the first that left nothing."""
+    left = (order for n, order in enumerate(orders) if not (place / seen_file(n)).exists())
+    return next(left, orders[-1])
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

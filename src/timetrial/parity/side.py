@@ -1,8 +1,8 @@
 """One side of a proof: python -m timetrial.parity.side FOLDER.
 
-Reads orders.json and given.npz from the folder, follows the orders, all of one framework and
-precision, and writes seen.0.npz and so on. The sides exchange arrays only, and each framework has
-its process: two Keras backends cannot share one.
+Reads orders.json and given.npz from the folder, follows the orders, all of one framework, and
+writes seen.0.npz and so on. The sides exchange arrays only, and each framework has its process: two
+Keras backends cannot share one.
 """
 
 from __future__ import annotations
@@ -115,16 +115,16 @@ def seen_file(number: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Follow the orders in a folder."""
-    (name,) = sys.argv[1:] if arguments is None else arguments
-    folder = Path(name)
+    (place,) = sys.argv[1:] if arguments is None else arguments
+    folder = Path(place)
     orders = msgspec.json.decode((folder / ORDERS).read_bytes(), type=list[Order])
     with np.load(folder / GIVEN, allow_pickle=False) as file:
         given = {key: file[key] for key in file.files}
-    first = orders[0]
-    if first.framework is not None:
-        framework = cast(type[Framework], REGISTRY.get(first.framework))()
-        framework.setup(device=first.device, threads=first.threads, precision=first.precision)
+    name = orders[0].framework
+    framework = None if name is None else cast(type[Framework], REGISTRY.get(name))()
     for number, order in enumerate(orders):
+        if framework is not None:
+            framework.setup(device=order.device, threads=order.threads, precision=order.precision)
         seen = follow(order, given)
         with (folder / seen_file(number)).open("wb") as out:
             np.savez(out, allow_pickle=False, **seen)

@@ -206,7 +206,7 @@ def scaling_sentences(scalings: Sequence[Scaling]) -> list[str]:
         several = len(study.scalings) > 1
         for scaling, label in zip(study.scalings, study.labels, strict=True):
             subject = f"{plain(study.task)} ({label})" if several else plain(study.task)
-            found += [answer_sentence(row, subject) for row in scaling.answers]
+            found += [plain(answer_sentence(row, subject)) for row in scaling.answers]
     return [text for text in found if text]
 
 

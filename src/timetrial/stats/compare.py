@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import scipy  # its parts are loaded at their first use: scipy.stats takes over a second
 from jaxtyping import Bool, Float
-from scipy import special, stats
 
 from timetrial.errors import UsageError
 from timetrial.spec import Record
@@ -236,7 +236,7 @@ def power_of(effect: float, variance: float, degrees: float, level: float) -> fl
     The wrong-sided tail counts for nothing: it would be a wrong verdict.
     """
     noncentrality = effect / math.sqrt(variance)
-    return 1 - float(special.nctdtr(degrees, noncentrality, t_quantile(level, degrees)))
+    return 1 - float(scipy.special.nctdtr(degrees, noncentrality, t_quantile(level, degrees)))
 
 
 def _more_runs(sides: Sequence[_Side], *, effect: float, level: float) -> int | None:
@@ -246,7 +246,7 @@ def _more_runs(sides: Sequence[_Side], *, effect: float, level: float) -> int | 
     """
 
     # A known spread would need this many standard errors; Student's t needs a few runs more.
-    errors = float(special.ndtri(0.5 + level / 2) + special.ndtri(POWER))
+    errors = float(scipy.special.ndtri(0.5 + level / 2) + scipy.special.ndtri(POWER))
     known = bisect.bisect_left(
         range(1, MORE_RUNS_CAP + 1),
         True,
@@ -275,7 +275,7 @@ def _fisher(
     Source: Fisher, Statistical Methods for Research Workers, 5th ed. (1934), section 21.02.
     """
     table = np.array([[a[0], a[1] - a[0]], [b[0], b[1] - b[0]]])
-    p_value = float(stats.fisher_exact(table).pvalue)
+    p_value = float(scipy.stats.fisher_exact(table).pvalue)
     notes.append(
         f"After {duration(time_s)}, {a[0]} of {a[1]} runs of A and {b[0]} of {b[1]} of B had "
         f"reached the target (p = {significant(p_value, 2)})."

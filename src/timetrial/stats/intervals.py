@@ -26,8 +26,8 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # its parts are loaded at their first use: scipy.stats takes over a second
 from jaxtyping import Bool, Float
-from scipy import special, stats
 
 from timetrial.errors import UsageError
 from timetrial.spec import Record
@@ -142,8 +142,8 @@ def restricted_moments(
     """
     if reached.all():
         return plain_moments(times)
-    sample = stats.CensoredData.right_censored(times, ~reached)
-    curve = stats.ecdf(sample).sf
+    sample = scipy.stats.CensoredData.right_censored(times, ~reached)
+    curve = scipy.stats.ecdf(sample).sf
     knots, survival = curve.quantiles, curve.probabilities  # knots: all distinct times, ascending
     areas = np.diff(knots, prepend=0.0) * np.concatenate(([1.0], survival[:-1]))
     beyond = np.append(np.cumsum(areas[::-1])[::-1][1:], 0.0)
@@ -174,7 +174,7 @@ def _t_interval(moments: Moments, n: int, *, level: float, method: str) -> Estim
 
 def t_quantile(level: float, degrees: float) -> float:
     """Return how many standard errors a two-sided Student interval reaches to each side."""
-    return float(special.stdtrit(degrees, 0.5 + level / 2))
+    return float(scipy.special.stdtrit(degrees, 0.5 + level / 2))
 
 
 # --- other estimates -----------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def median_time(
     n, method = len(times), "Kaplan-Meier median, log-log band"
     if not reached.any():
         return Estimate(value=None, low=None, high=None, n=n, method=method)
-    curve = stats.ecdf(stats.CensoredData.right_censored(times, ~reached)).sf
+    curve = scipy.stats.ecdf(scipy.stats.CensoredData.right_censored(times, ~reached)).sf
     band: Any  # scipy-stubs 1.17.1 takes its two curves for numbers
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.filterwarnings(
@@ -238,7 +238,7 @@ def proportion_interval(k: int, n: int, level: float = 0.95) -> Estimate:
     method = "proportion, Clopper-Pearson"
     if n == 0:
         return Estimate(value=None, low=None, high=None, n=0, method=method)
-    ends = stats.binomtest(k, n).proportion_ci(level, method="exact")
+    ends = scipy.stats.binomtest(k, n).proportion_ci(level, method="exact")
     return Estimate(value=k / n, low=float(ends.low), high=float(ends.high), n=n, method=method)
 
 

@@ -235,11 +235,10 @@ def fit_use(record: RunRecord) -> FitUse:
     if 0 not in logs or not spans[0]:
         return FitUse(None, None, None, None)
     gpus: list[_Mean] = []
-    seen: set[str | None] = set()
+    seen: set[str] = set()
     for rank, log in logs.items():
-        host = record.host_of(rank)
-        if host not in seen:
-            seen.add(host)
+        if record.places[rank] not in seen:
+            seen.add(record.places[rank])
             gpus += _gpus_busy(log, spans[rank])
     cores = [_cores_used(log, spans[rank]) for rank, log in logs.items()]
     used = [value for value in cores if value is not None]
@@ -259,14 +258,14 @@ _Span: TypeAlias = tuple[float, float]
 
 def _fit_spans(record: RunRecord, rank: int) -> list[_Span]:
     """Return when a worker trained in the last attempt, in seconds of its own machine's clock."""
-    fit = ("compile", "train")
+    fit, behind_s = ("compile", "train"), record.behind_s(rank)
     if rank > 0:
-        attempts = by_attempt(record.launcher, record.workers_events[rank])
+        attempts = by_attempt(record.launcher, record.workers_events.get(rank, ()))
         events = attempts[max(attempts)] if attempts else []
         segments = [e for e in events if isinstance(e, Segment) and e.name in fit]
-        return [(segment.start_ns / 1e9, segment.t_ns / 1e9) for segment in segments]
+        return [(one.start_ns / 1e9 - behind_s, one.t_ns / 1e9 - behind_s) for one in segments]
     last = record.stretches[-1].attempt if record.stretches else 0
-    shift_s = attempt_shifts_ns(record.launcher).get(last, 0) / 1e9
+    shift_s = attempt_shifts_ns(record.launcher).get(last, 0) / 1e9 + behind_s
     return [
         (stretch.start_s - shift_s, stretch.stop_s - shift_s)
         for stretch in record.stretches

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy  # its parts are loaded at their first use: scipy.stats takes over a second
 from jaxtyping import Float
-from scipy import optimize, stats
 
 from timetrial.errors import UsageError
 from timetrial.spec import Record
@@ -50,7 +50,7 @@ def machine_noise(pairs: Float[np.ndarray, "pairs 2"], level: float = 0.95) -> N
     sd = low = high = None
     if n >= 2:
         sd = float(logs.std(ddof=1)) / math.sqrt(2)
-        tails = stats.chi2.ppf(np.array([0.5 + level / 2, 0.5 - level / 2]), n - 1)
+        tails = scipy.stats.chi2.ppf(np.array([0.5 + level / 2, 0.5 - level / 2]), n - 1)
         low, high = (sd * math.sqrt((n - 1) / float(tail)) for tail in tails)
     return Noise(
         n=n,
@@ -89,7 +89,7 @@ def smallest_distinguishable(
     enough = t_quantile(level, degrees)  # the power there is about one half
     while excess(enough) < 0:
         enough *= 1.5
-    noncentrality = float(optimize.brentq(excess, 0.0, enough))
+    noncentrality = float(scipy.optimize.brentq(excess, 0.0, enough))
     return math.exp(noncentrality * relative_sd * math.sqrt(2 / runs))
 
 

@@ -16,8 +16,8 @@ import math
 from typing import Literal, TypeAlias
 
 import numpy as np
+import scipy  # its parts are loaded at their first use: scipy.stats takes over a second
 from jaxtyping import Float
-from scipy import stats
 
 from timetrial.errors import UsageError
 from timetrial.spec import Record
@@ -138,7 +138,9 @@ def convergence_gate(
     if degrees < 1:
         raise UsageError(f"No t-test of {n_sub} runs against {n_ref}: give more runs.")
     margin = (
-        float(stats.t.ppf(1 - level, degrees)) * reference.std * math.sqrt(1 / n_ref + 1 / n_sub)
+        float(scipy.stats.t.ppf(1 - level, degrees))
+        * reference.std
+        * math.sqrt(1 / n_ref + 1 / n_sub)
     )
     minimum, maximum = reference.mean - margin, reference.mean + margin
     verdict: Literal["too fast", "within", "too slow"] = "within"

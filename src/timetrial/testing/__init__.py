@@ -2,6 +2,7 @@
 
 fakes      a framework, an implementation and a task that need nothing but NumPy
 runs       a plan resolved for them, placed in a store
+talk       two programs that say what a network between them gives
 contracts  what every implementation, framework, launcher and task must do, as test classes
 
 A part's own tests subclass the contract and give it the part by a fixture:

@@ -58,10 +58,10 @@ EXCHANGE: Final[Exchange] = msgspec.structs.replace(
     ALLREDUCE,
     name="fake-allreduce",
     title="All-reduce of a few small arrays, to test timetrial itself",
-    sizes_bytes=(4, 1024, 65536),
+    sizes_bytes=(4, 65536, 2**20),
     repetitions_max=4,
     seconds_per_point=0.5,
-    light_bytes_max=1024,
+    light_bytes_max=65536,
     light_repetitions_max=2,
     implementations={"fake": "timetrial.testing.fakes:build_collective"},
 )

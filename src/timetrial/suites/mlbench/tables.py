@@ -1,4 +1,4 @@
-"""The tables of mlbench: time to accuracy, accuracy after time, and the picture of depths."""
+"""The tables of mlbench: time to accuracy, accuracy after time, speed-up, the depths' picture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from timetrial import findings, references
-from timetrial.findings import Group
+from timetrial.findings import Family, Group
 from timetrial.report.axes import time_label
 from timetrial.rows import Row, StepChart, StepCurve, Table, TableColumn, TableLine
 from timetrial.spec import Target
@@ -31,6 +31,10 @@ _NAMES: Final = (
     TableColumn(name="system", heading="System", text=True),
     TableColumn(name="workers", heading="Workers", text=True),
     TableColumn(name="clock", heading="Clock", text=True),
+)
+_SPEED_UP_ABOUT: Final = (
+    "time of one worker over the time of so many; of 2020 and 2021 the ratio of the published "
+    "times, of 2019 read off a picture"
 )
 _NOTES: Final = (
     "The document stops on test accuracy, so does the suite: its times are of hindsight.",
@@ -61,6 +65,7 @@ def tables(groups: Sequence[Group]) -> list[Table]:
             charts=charts(groups),
         ),
         _after(groups, notes),
+        _speed_ups(groups, notes),
     ]
 
 
@@ -171,6 +176,84 @@ def _graded(group: Group, clock: str, times: Sequence[float]) -> TableLine:
     }
     cells["final"] = findings.per_run_row_of(group, "final_test_accuracy")
     return measured_line(group, {**_names(group, clock), **cells}, notes=_stop_note(group))
+
+
+# --- speed-up -------------------------------------------------------------------------------------
+
+
+def _speed_ups(groups: Sequence[Group], notes: Sequence[str]) -> Table:
+    """Return how many times as fast several workers are, beside what was published of it."""
+    columns = [
+        *_NAMES,
+        TableColumn(name="to_0.8", heading="Speed-up to 80 %", about=_SPEED_UP_ABOUT),
+        TableColumn(name="training", heading="of training", about="examples a second, over one's"),
+        TableColumn(name="rate", heading="Images per s"),
+        TableColumn(name="share", heading="Comm. share", about="communication in a step"),
+    ]
+    families = findings.families(groups)
+    lines = [
+        _sped_up(family, group, clock)
+        for family in families
+        for group in family.groups[1:]
+        for clock in CLOCKS
+    ]
+    lines += _published(_published_speed_ups)
+    return Table(suite="mlbench", title="speed-up", columns=columns, lines=lines, notes=notes)
+
+
+def _sped_up(family: Family, group: Group, clock: str) -> TableLine:
+    target = Target(
+        metric="accuracy", threshold=0.8, direction="at_least", split=group.task.eval_split
+    )
+    scaling = next(
+        line
+        for one in findings.scalings_of(family.groups)
+        for line in one.lines
+        if line.workers == group.system.workers
+    )
+    cells: dict[str, Row | str | None] = {
+        "to_0.8": next(iter(findings.speed_up_rows(family, group, target, clock)), None),
+        "training": scaling.cells.get("speed_up"),
+        "rate": scaling.cells.get("examples_per_s"),
+        "share": scaling.cells.get("communication_share"),
+    }
+    return measured_line(group, {**_names(group, clock), **cells})
+
+
+def _published_speed_ups(rows: Mapping[str, Row]) -> Mapping[str, Row | str | None]:
+    """Return what was printed, or else the ratio of the times that were."""
+    first = next(iter(rows.values()))
+    found = rows.get("speed_up_to_target accuracy >= 0.8 on test")
+    time = rows.get(_to(0.8))
+    if found is None and time is not None and time.value and first.workers > 1:
+        base = _published_alone(time)
+        if base is not None:
+            ratio = round(base / time.value, 3)
+            found = msgspec.structs.replace(
+                time, measure="speed_up_to_target", unit="1", value=ratio
+            )
+    clock = time.clock if time is not None else None
+    several = first.workers > 1
+    rate = rows.get("examples_per_s") if several else None
+    return {**_published_names(first, clock), "to_0.8": found, "rate": rate}
+
+
+def _published_alone(time: Row) -> float | None:
+    """Return the time that the same table gives for one worker of the same system."""
+    for row in references.published(time.task):
+        same = (row.measure, row.target, row.clock, row.system, row.facts["table"])
+        if row.workers == 1 and same == (
+            time.measure,
+            time.target,
+            time.clock,
+            time.system,
+            time.facts["table"],
+        ):
+            return row.value
+    return None
+
+
+# --- published lines ------------------------------------------------------------------------------
 
 
 def _published(cells: CellsOf) -> list[TableLine]:

@@ -261,7 +261,7 @@ def _train_part(rules: Rules, longer: int, held: Held, batch: Batch) -> Held:
     else:
         found = find(batch)
     gradients, statistics = found
-    # as one vector: XLA's CPU compiler would exchange each array by itself (docs/results.md)
+    # as one vector: XLA's CPU compiler would exchange each array by itself (docs/decisions.md)
     flat, as_tree = ravel_pytree(gradients)
     summed = as_tree(lax.psum(flat, WORKERS))
     weights, state = updated(rules, held.weights, held.optimizer, summed, batch.rate)
