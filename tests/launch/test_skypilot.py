@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -124,7 +124,9 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"), prepend=os.pathsep)
     programs = tmp_path / "programs"
     programs.mkdir()
-    (programs / "python3").symlink_to(shutil.which("python") or os.sys.executable)  # type: ignore[attr-defined]
+    program = programs / "python3"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
     return {
         **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",

@@ -45,7 +45,7 @@ class Where(Record, frozen=True, kw_only=True):
 
 def name_of(plan: Plan, attempt: int) -> str:
     """Return the name of the objects of one attempt: short, since pods' host names contain it."""
-    return f"timetrial-{re.sub('[^a-z0-9]', '', plan.run.lower())[-16:]}-{attempt}"
+    return f"timetrial-{plan.run.rpartition('-')[2]}-{attempt}"
 
 
 def documents(
@@ -217,6 +217,17 @@ def to_yaml(objects: Sequence[Mapping[str, Any]], extra: str) -> str:
         import yaml
     except ImportError as error:
         raise MissingExtraError("Writing a manifest needs PyYAML, which", extra=extra) from error
+
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
+        """Writes lines as lines."""
+
+    def write_text(dumper: Any, text: str) -> Any:
+        style = "|" if "\n" in text else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, write_text)
     plain = json.loads(json.dumps(list(objects)))  # no anchors for what occurs twice
-    text: str = yaml.safe_dump_all(plain, sort_keys=False, width=1000, allow_unicode=True)
-    return text
+    written: str = yaml.dump_all(
+        plain, Dumper=Dumper, sort_keys=False, width=1000, allow_unicode=True
+    )
+    return written
