@@ -105,7 +105,7 @@ def render_exchange(exchange: Exchange) -> str:
         (
             "left out",
             "arrays whose fewest sums would take more than "
-            f"{exchange.seconds_per_point_max:g} s, by the time of the next smaller",
+            f"{exchange.seconds_per_point_max:g} s, by the two next smaller",
         ),
         (
             "light",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,9 @@ class Measurement:
             clock = SegmentClock(log, start_ns=0, first="imports")
             made = session.Session(self.plan, log, clock, Team(Seat()), stop)
             return session.measure(collective, made, past)
+
+    def has(self, count: int) -> bool:
+        return len(self.exchanged()) >= count
 
     def exchanged(self) -> list[Exchanged]:
         return [event for event in WORKER_LOG.read(self.log) if isinstance(event, Exchanged)]
@@ -116,14 +120,14 @@ def test_a_stopped_measurement_goes_on_with_the_next_array(tmp_path: Path, looks
 
 
 def test_a_resumed_measurement_knows_how_slow_the_last_array_was(tmp_path: Path):
-    rules = {"sizes_bytes": (1000, 8000), "dtypes": ("float32",)}
+    rules = {"sizes_bytes": (1000, 2000, 8000), "dtypes": ("float32",)}
     measurement = Measurement(tmp_path, plan_of(**rules, seconds_per_point_max=0.5))
-    asked = iter([False] * 5)
     slow = fakes.FakeCollective(0.0, 2e-5)
-    while not measurement.exchanged():
-        measurement.attempt(slow, stop=lambda: next(asked, bool(measurement.exchanged())))
+    for count in (1, 2):
+        enough = functools.partial(measurement.has, count)
+        assert measurement.attempt(slow, stop=enough).status is None
     measurement.attempt(slow)
-    assert measurement.exchanged()[1].left_out is not None
+    assert measurement.exchanged()[2].left_out is not None
 
 
 def test_a_wrong_sum_ends_the_measurement(tmp_path: Path):

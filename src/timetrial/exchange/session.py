@@ -112,18 +112,17 @@ def _done_by_all(team: Team, past: Sequence[WorkerEvent]) -> dict[Point, list[fl
 def _why_not(exchange: Exchange, point: Point, done: dict[Point, list[float]]) -> str | None:
     """Return why an array is left out, None for one that is to be measured (decided by worker 0).
 
-    The next smaller arrays of its dtype tell how long one sum will take: two of them by the time
-    that further bytes took, one in proportion.
+    The two next smaller arrays of its dtype tell how long one sum will take, by the time that the
+    further bytes of the larger one took.
     """
     smaller = sorted(p.bytes for p in done if p.dtype == point.dtype and p.bytes < point.bytes)
-    if not smaller:
-        return None
-    if not done[Point(point.dtype, smaller[-1])]:
+    if smaller and not done[Point(point.dtype, smaller[-1])]:
         return "a smaller array was too slow"
-    known = [(size, statistics.median(done[Point(point.dtype, size)])) for size in smaller[-2:]]
-    if len(known) == 1:
-        known.insert(0, (0, 0.0))
-    (less, shorter_s), (most, longer_s) = known
+    if len(smaller) < 2:
+        return None
+    (less, shorter_s), (most, longer_s) = (
+        (size, statistics.median(done[Point(point.dtype, size)])) for size in smaller[-2:]
+    )
     per_byte_s = max(0.0, longer_s - shorter_s) / (most - less)
     one_s = longer_s + per_byte_s * (point.bytes - most)
     needed_s = one_s * (exchange.warm_up + exchange.repetitions_min)
