@@ -49,7 +49,13 @@ def test_help_imports_nothing_numerical(arguments: tuple[str, ...], tmp_path: Pa
     assert loaded & (FRAMEWORKS | NUMERICAL | {"rich", "psutil"}) == set()
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("show", "mnist-cnn"), ("list", "suites")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list",), ("show", "mnist-cnn"), ("list", "suites"), ("list", "algorithms"),
+        ("show", "top-k"),
+    ],
+)  # fmt: skip
 def test_rules_are_listed_and_shown_without_anything_numerical(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ fakes      a framework, an implementation and a task that need nothing but NumPy
 runs       a plan resolved for them, placed in a store
 talk       two programs that say what a network between them gives
 contracts  what every implementation, framework, launcher and task must do, as test classes
+algorithms what every algorithm of several workers must do, as a test class
+gang       a few processes that learn together; quadratic: the small problem they learn
 
 A part's own tests subclass the contract and give it the part by a fixture:
 

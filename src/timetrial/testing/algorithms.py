@@ -116,7 +116,7 @@ class AlgorithmContract:
 
     @pytest.mark.skipif(sys.platform != "linux", reason="the bytes of a connection: Linux only")
     def test_it_sends_the_bytes_that_it_says(self, algorithm: str, gang: Gang) -> None:
-        choice, steps = algorithms.parse_algorithm(algorithm), 12
+        choice, steps = algorithms.parse_algorithm(algorithm), 24  # whole periods
         said = algorithms.bytes_per_step(choice, quadratic.LARGE, itemsize=4, workers=gang.size)
         found = gang.call(
             TRAIN, algorithm=algorithm, steps=steps, shapes=quadratic.LARGE, kind="float32"

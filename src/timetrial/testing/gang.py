@@ -144,7 +144,8 @@ def main() -> None:
             said = "done"
         except Exception:  # noqa: BLE001 - told to the process that asked
             said = traceback.format_exc()
-        print(json.dumps(said), file=answers, flush=True)
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":
