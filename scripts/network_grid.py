@@ -6,7 +6,8 @@ At each point of a grid of rates and delays (launcher `shaped`, two workers of a
 1. `timetrial run allreduce` is made, and a line fitted to it;
 2. both workers send as much as they can for a minute, and no exchange may stall;
 3. a real task is trained, and its seconds per step stand beside the predicted: the computing of
-   the same task on this machine without a shaped network, and the exchange of its gradients.
+   the same task without a shaped network, trained just before and just after, and the exchange of
+   its gradients as it was measured in 1.
 
 Three predictions: by the neighbouring sizes of the measurement, by its line, and by the model in
 `stats.scaling` from no more than the rate and the delay asked for. Prints a line per point;
@@ -37,14 +38,16 @@ from timetrial.exchange.allreduce import ALLREDUCE
 from timetrial.findings.exchanges import ExchangeGroup, exchange_groups, exchange_rows, seconds_of
 from timetrial.launch import REGISTRY
 from timetrial.launch.supervise import supervise
-from timetrial.plan import Request
+from timetrial.plan import Request, find_task
 from timetrial.rows import Row
+from timetrial.spec import parameter_count
 from timetrial.stats import communication, exchanges, scaling
 from timetrial.store import RunRecord, read_runs
 from timetrial.testing import runs
 from timetrial.units import parse_duration
 
 WORKERS: Final = 2
+LOCAL_STEPS: Final = 300
 ERROR_MAX: Final = 0.15
 STALL_S: Final = 5.0  # beyond three times the median
 GLOO_TRIPS: Final = 2  # of a message: its ring asks first whether the other is ready
@@ -60,14 +63,6 @@ class Choices(NamedTuple):
     light: bool
     load_s: float
     train_s: float
-
-
-class Baseline(NamedTuple):
-    """The task on this machine, without a shaped network."""
-
-    compute_s: np.ndarray  # of a step without its exchange, a number per run
-    gradient_bytes: int
-    latency_s: float  # of an all-reduce, by its line
 
 
 class Point(NamedTuple):
@@ -86,6 +81,8 @@ class Point(NamedTuple):
     measured_s: float
     exchange_s: float | None  # of a split step, as training saw it
     steps: int
+    compute_s: Sequence[float]  # of a step without its exchange, before and after
+    gradient_bytes: int
 
     def error(self, name: str) -> float:
         """Return how far a prediction is off, relative to what was measured."""
@@ -113,24 +110,19 @@ def main() -> int:
         load_s=options.load,
         train_s=options.train,
     )
-    base = baseline(choices)
-    print(
-        f"without a shaped network: {1e3 * base.compute_s.mean():.3g} ms of computing a step "
-        f"(n = {len(base.compute_s)}), {base.gradient_bytes} bytes of gradients",
-        flush=True,
-    )
+    near_s = line_of_group(made(choices.store / "local", measuring(choices), 1)).latency_s
     grid = [
         f"rate={rate}" + (f",delay={delay}" if parse_duration(delay) else "")
         for rate, delay in itertools.product(options.rates.split(","), options.delays.split(","))
     ]
     points = []
     for number, network in enumerate(grid, 1):
-        points.append(point_of(network, base, choices))
+        points.append(point_of(network, near_s, choices))
         print(f"{number}/{len(grid)} {line_of(points[-1])}", flush=True)
     median = statistics.median(abs(point.error("neighbours")) for point in points)
     print(f"median error {100 * median:.1f} % over {len(points)} points")
     if options.out is not None:
-        options.out.write_text(markdown(points, base, choices), encoding="utf-8")
+        options.out.write_text(markdown(points, choices), encoding="utf-8")
         options.out.with_suffix(".json").write_bytes(as_json(points))
     return 1 if median > ERROR_MAX or any(point.stalled for point in points) else 0
 
@@ -183,18 +175,12 @@ def measuring(choices: Choices, **more: str) -> Request:
     )
 
 
-def baseline(choices: Choices) -> Baseline:
-    """Measure the task without a shaped network."""
-    trained = made(choices.store / "local-training", training(choices, 400), 3)
-    measured = made(choices.store / "local-allreduce", measuring(choices), 1)
-    compute = []
-    for record in trained:
-        step = communication.split_step(record)
-        assert step is not None, "the exchange is explicit, and steps were split"
-        compute.append(pace_s(record) * (1 - step.exchange / step.total))
-    size = communication.gradient_bytes(trained[0])
-    assert size is not None
-    return Baseline(np.array(compute), size, line_of_group(measured).latency_s)
+def compute_s(place: Path, choices: Choices) -> float:
+    """Return the seconds of a step without its exchange, on this machine's own network."""
+    [record] = made(place, training(choices, LOCAL_STEPS), 1)
+    step = communication.split_step(record)
+    assert step is not None, "the exchange is explicit, and steps were split"
+    return pace_s(record) * (1 - step.exchange / step.total)
 
 
 def pace_s(record: RunRecord) -> float:
@@ -240,7 +226,7 @@ def load(place: Path, network: str, rate: float, choices: Choices) -> RunRecord:
 # --- one point -----------------------------------------------------------------------------------
 
 
-def point_of(network: str, base: Baseline, choices: Choices) -> Point:
+def point_of(network: str, near_s: float, choices: Choices) -> Point:
     """Measure, load, predict and train on one network."""
     place = choices.store / network.replace("=", "-").replace(",", "-")
     shaped = {"launcher": "shaped", "network": network}
@@ -251,16 +237,19 @@ def point_of(network: str, base: Baseline, choices: Choices) -> Point:
     [(size, under_load)] = seconds_of(loaded, "float32").items()
     median = float(np.median(under_load))
 
-    predicted = {
-        "neighbours": exchanges.by_neighbours(line, base.gradient_bytes),
-        "line": exchanges.by_line(line, base.gradient_bytes),
-    }
-    step = scaling.step_estimate(base.compute_s, predicted["neighbours"])
-    computing = float(base.compute_s.mean())
-    seconds = {name: computing + time.seconds for name, time in predicted.items()}
-    seconds["asked for"] = computing + base.latency_s + asked_for_s(rate, delay_s, base)
-    steps = int(np.clip(choices.train_s / seconds["neighbours"], 60, 2000))
+    before = compute_s(place / "before", choices)
+    gradients = parameter_count(find_task(choices.task)) * 4
+    by_size = exchanges.by_neighbours(line, gradients)
+    steps = int(np.clip(choices.train_s / (before + by_size.seconds), 60, 2000))
     trained = made(place / "training", training(choices, steps, **shaped), 1)
+    computing = np.array([before, compute_s(place / "after", choices)])
+    step = scaling.step_estimate(computing, by_size)
+    exchanged = {
+        "neighbours": by_size.seconds,
+        "line": exchanges.by_line(line, gradients).seconds,
+        "asked for": near_s + asked_for_s(rate, delay_s, gradients),
+    }
+    seconds = {name: float(computing.mean()) + time for name, time in exchanged.items()}
     split = communication.split_step(trained[0])
     bandwidth, latency = exchange_rows(float32(measured))
     return Point(
@@ -277,6 +266,8 @@ def point_of(network: str, base: Baseline, choices: Choices) -> Point:
         measured_s=pace_s(trained[0]),
         exchange_s=split.exchange if split else None,
         steps=trained[0].steps,
+        compute_s=computing.tolist(),
+        gradient_bytes=gradients,
     )
 
 
@@ -293,7 +284,7 @@ def of_network(text: str) -> tuple[float, float]:
     return rate, parse_duration(parts.get("delay", "0ms"))
 
 
-def asked_for_s(rate: float, delay_s: float, base: Baseline) -> float:
+def asked_for_s(rate: float, delay_s: float, gradient_bytes: int) -> float:
     """Return the exchange by rate and delay alone: frames of 1,500 bytes, gloo's ring."""
     payload = scaling.SEGMENT_BYTES / 1514
     network = scaling.Network(
@@ -302,7 +293,7 @@ def asked_for_s(rate: float, delay_s: float, base: Baseline) -> float:
         window_bytes=scaling.GLOO_AHEAD_BYTES,
         part_bytes=scaling.GLOO_PART_BYTES,
     )
-    return scaling.exchange_s(base.gradient_bytes, WORKERS, network, trips=GLOO_TRIPS)
+    return scaling.exchange_s(gradient_bytes, WORKERS, network, trips=GLOO_TRIPS)
 
 
 # --- words ---------------------------------------------------------------------------------------
@@ -322,11 +313,11 @@ def line_of(point: Point) -> str:
     )
 
 
-def markdown(points: Sequence[Point], base: Baseline, choices: Choices) -> str:
+def markdown(points: Sequence[Point], choices: Choices) -> str:
     """Return the table for docs/scaling.md."""
     heads = (
         "network", "bandwidth, Mbit/s", "round trip, ms", "load, Mbit/s", "longest exchange, s",
-        "predicted, ms", "measured, ms", "error", "error by line", "error by what was asked for",
+        "computing, ms", "predicted, ms", "measured, ms", "error", "error by line", "error by what was asked for",
         "steps",
     )  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
@@ -340,6 +331,7 @@ def markdown(points: Sequence[Point], base: Baseline, choices: Choices) -> str:
             interval(point.latency, 1e-3),
             f"{point.load_bit_per_s / 1e6:.1f}",
             f"{point.longest_s:.2f}",
+            " and ".join(f"{1e3 * second:.1f}" for second in point.compute_s),
             f"{1e3 * point.predicted_s['neighbours']:.1f}{ends}",
             f"{1e3 * point.measured_s:.1f}",
             *(f"{100 * point.error(name):+.1f} %" for name in ("neighbours", "line", "asked for")),
@@ -353,9 +345,9 @@ def markdown(points: Sequence[Point], base: Baseline, choices: Choices) -> str:
     return "\n".join(
         [
             f"{choices.task} in {choices.framework}, {WORKERS} workers of a core each, "
-            f"{base.gradient_bytes:,} bytes of gradients in one message, "
-            f"{1e3 * base.compute_s.mean():.3g} ms of computing a step (n = "
-            f"{len(base.compute_s)} runs without a shaped network).",
+            f"{points[0].gradient_bytes:,} bytes of gradients in one message. Predicted is the mean "
+            "computing of a step without a shaped network, in a run before and one after, and the "
+            "exchange as it was measured between the neighbouring sizes of the all-reduce.",
             "",
             *lines,
             "",

@@ -149,7 +149,7 @@ def test_every_report_shows_it(found: Findings, capsys: pytest.CaptureFixture[st
     report.render_terminal(found, Console(width=80))
     out = capsys.readouterr().out
     for text in (out, report.render_markdown(found), report.render_html(found)):
-        assert "1 MiB" in text
+        assert "8 MiB" in text
         assert "each way between 2 workers" in " ".join(text.split())
     assert "time of an all-reduce against the size" in report.render_html(found).lower()
     assert "bandwidth" in report.render_csv(found.rows)

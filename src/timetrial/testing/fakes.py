@@ -58,7 +58,7 @@ EXCHANGE: Final[Exchange] = msgspec.structs.replace(
     ALLREDUCE,
     name="fake-allreduce",
     title="All-reduce of a few small arrays, to test timetrial itself",
-    sizes_bytes=(4, 65536, 2**20),
+    sizes_bytes=(4, 65536, 2**23),
     repetitions_max=4,
     seconds_per_point=0.5,
     light_bytes_max=65536,
