@@ -81,7 +81,7 @@ def plan_for(
         base.rhythm, eval_every_steps=own.eval_every_steps, fence_every_steps=fence
     )
     chosen: dict[str, Any] = {
-        "task": own,
+        "learned": own,
         "task_hash": own.hash(),
         "workers": workers,
         "cores": 1,

@@ -164,7 +164,7 @@ def test_another_data_set_and_another_evaluated_split_are_in_the_name(records: l
     task = msgspec.structs.replace(
         task, datasets=(task.dataset.name,), eval_splits=(task.eval_split,)
     )
-    [group] = findings.group_runs([with_plan(records[0], task=task)])
+    [group] = findings.group_runs([with_plan(records[0], learned=task)])
     assert {"data set digits", "evaluated on validation"} <= set(group.system.name.split(", "))
 
 

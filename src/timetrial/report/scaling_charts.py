@@ -12,6 +12,8 @@ from timetrial.report.words import interval_text, known, value_text
 from timetrial.rows import Scaling
 
 HALF: Final = Frame("wide", 440, 290, 58, 5)
+_LETTER: Final = 7.2  # width of a digit of the ticks, in px
+_IDEAL_POINTS: Final = 24  # on a logarithmic axis the line is bent
 
 
 class _Point(NamedTuple):
@@ -87,10 +89,12 @@ class _Plot:
         ends += [1.0] if "efficiency" in picture.cell else []
         self._counts: Axis = worker_axis([point.workers for point in points] + list(ideals))
         self._values: Axis = value_axis(ends, unit, 5, whole=picture.whole)
-        self._left, self._right = frame.left, frame.width - 14
+        longest = max(len(tick.label) for tick in self._values.ticks)
+        self._left = max(float(frame.left), 12 + _LETTER * longest)
+        self._right = frame.width - 14
         self._top, self._bottom = 12, frame.height - 46
 
-    def _x(self, workers: int) -> float:
+    def _x(self, workers: float) -> float:
         return self._left + (self._right - self._left) * self._counts.at(workers)
 
     def _y(self, value: float) -> float:
@@ -105,7 +109,7 @@ class _Plot:
             pieces.append(text_at(self._left - 9, y + 4.5, tick.label, anchor="end"))
         pieces.append(line_at((self._left, self._bottom), (self._right, self._bottom), "axis"))
         for tick in self._counts.ticks:
-            x = self._x(int(tick.value))
+            x = self._x(tick.value)
             pieces.append(line_at((x, self._bottom), (x, self._bottom + 5), "axis"))
             pieces.append(text_at(x, self._bottom + 20, tick.label, anchor="middle"))
         scale = ", logarithmic" if self._counts.log else ""
@@ -116,7 +120,10 @@ class _Plot:
         """Return the line of a speed-up that loses nothing, with its name."""
         if len(ideals) < 2:
             return []
-        ends = [(self._x(count), self._y(ideals[count])) for count in sorted(ideals)]
+        first, last = min(ideals), max(ideals)
+        slope = (ideals[last] - ideals[first]) / (last - first)
+        further = [(last - first) * place / _IDEAL_POINTS for place in range(_IDEAL_POINTS + 1)]
+        ends = [(self._x(first + more), self._y(ideals[first] + slope * more)) for more in further]
         path = "L".join(f"{px(x)} {px(y)}" for x, y in ends)
         x, y = ends[-1]
         name = text_at(x - 16, y + 2, "ideal", anchor="end", kind="target-name")
