@@ -28,8 +28,8 @@ class Exchange(Record, frozen=True, kw_only=True, omit_defaults=True, tag="excha
     which it holds the sum; all workers meet just before. Each array is first summed `warm_up`
     times, unlogged, then again and again until `seconds_per_point` are over: never fewer than
     `repetitions_min` times, never more than `repetitions_max`. Where the fewest would take longer
-    than `seconds_per_point_max`, by the time that the two next smaller arrays took, the array is left
-    out, and the log says so: a slow network must not take for ever.
+    than `seconds_per_point_max`, by the time that the two next smaller arrays took, the array is
+    left out, and the log says so: a slow network must not take for ever.
     """
 
     name: str
