@@ -6,7 +6,7 @@ import keras
 import pytest
 from every_layer import few_layers
 from framework_parity import TASKS, NetworkParity
-from small_data import small_splits
+from small_data import small_splits, small_task
 
 from timetrial.frameworks import REGISTRY
 from timetrial.spec import Build, Compilable, Workload
@@ -35,7 +35,7 @@ class TestKerasNetwork(NetworkParity):
 class TestContract(ImplementationContract):
     @pytest.fixture
     def case(self) -> ImplementationCase:
-        task = few_layers()  # each of some twenty models is compiled anew
+        task = small_task(few_layers())  # each of some twenty models is compiled anew
         work = Workload(task=task, seed=7, device="cpu", precision="float32")
         return ImplementationCase(with_keras.build, work, small_splits(task))
 
@@ -48,6 +48,22 @@ def test_compile_changes_no_number():
     assert isinstance(made, Compilable)
     made.compile()
     assert made.state() == before
+
+
+def test_a_compiled_network_restored_before_a_partial_batch_continues_bit_for_bit():
+    """TensorFlow's graph depends on which size of mini-batch it sees first: compile decides."""
+    task = few_layers()
+    assert task.steps_per_epoch == 4
+    work = Workload(task=task, seed=7, device="cpu", precision="float32")
+    first, second = (with_keras.build(work, small_splits(task), no_lap) for _ in range(2))
+    for made in (first, second):
+        assert isinstance(made, Compilable)
+        made.compile()
+    first.advance(3)
+    second.restore(first.state())
+    for made in (first, second):
+        made.advance(4)
+    assert first.state() == second.state()
 
 
 def test_keras_sgd_is_used_where_its_rules_are_the_tasks():
