@@ -8,6 +8,7 @@ from every_layer import few_layers
 from framework_parity import TASKS, NetworkParity
 from small_data import small_splits
 
+from timetrial.frameworks import REGISTRY
 from timetrial.spec import Build, Compilable, Workload
 from timetrial.tasks.networks import with_keras
 from timetrial.testing.contracts import ImplementationCase, ImplementationContract, no_lap
@@ -16,6 +17,13 @@ from timetrial.testing.contracts import ImplementationCase, ImplementationContra
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _as_in_a_run() -> None:
+    """One thread and repeatable bits: without them TensorFlow promises no bit twice."""
+    made = REGISTRY.get(f"keras-{keras.backend.backend()}")()
+    made.setup(device="cpu", threads=1, precision="float32")
 
 
 class TestKerasNetwork(NetworkParity):
