@@ -129,6 +129,13 @@ def test_no_module_is_a_drawer_for_everything() -> None:
     assert names & {"utils", "util", "common", "helpers", "misc"} == set()
 
 
+def test_no_two_test_files_share_a_name() -> None:
+    """Folders of tests are no packages: pytest cannot collect the second of a name."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_no_module_pickles() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}: {line}"

@@ -1,6 +1,6 @@
 """One of two workers in JAX, run by test_networks_in_jax.py: python jax_workers.py RANK PORT.
 
-What the steps of two workers come to, test_several_workers.py tells; this is what else must hold.
+What the steps of two workers come to, test_synchronous_sgd.py tells; this is what else must hold.
 """
 
 from __future__ import annotations
