@@ -317,8 +317,8 @@ def markdown(points: Sequence[Point], choices: Choices) -> str:
     """Return the table for docs/scaling.md."""
     heads = (
         "network", "bandwidth, Mbit/s", "round trip, ms", "load, Mbit/s", "longest exchange, s",
-        "computing, ms", "predicted, ms", "measured, ms", "error", "error by line", "error by what was asked for",
-        "steps",
+        "computing, ms", "predicted, ms", "measured, ms", "error", "error by line",
+        "error by what was asked for", "steps",
     )  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
     for point in points:
@@ -345,9 +345,9 @@ def markdown(points: Sequence[Point], choices: Choices) -> str:
     return "\n".join(
         [
             f"{choices.task} in {choices.framework}, {WORKERS} workers of a core each, "
-            f"{points[0].gradient_bytes:,} bytes of gradients in one message. Predicted is the mean "
-            "computing of a step without a shaped network, in a run before and one after, and the "
-            "exchange as it was measured between the neighbouring sizes of the all-reduce.",
+            f"{points[0].gradient_bytes:,} bytes of gradients in one message. Predicted is the "
+            "mean computing of a step without a shaped network, in a run before and one after, and "
+            "the exchange as it was measured between the neighbouring sizes of the all-reduce.",
             "",
             *lines,
             "",
