@@ -31,7 +31,7 @@ from timetrial import api, audit, store
 from timetrial.launch import REGISTRY, Launcher
 from timetrial.plan import Plan, Request
 from timetrial.rundir import RunDir
-from timetrial.testing import runs
+from timetrial.testing import clusters, runs
 from timetrial.testing.faults import Kind, faulty_attempt
 
 WITHIN_S: Final = 60.0
@@ -48,7 +48,8 @@ def main() -> int:
     todo = [kind for kind in kinds for _ in range(options.faults - counts[kind])]
     random.shuffle(todo)
     lock = threading.Lock()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, clusters.started(options.launcher) as cluster:
+        options.cluster = cluster
 
         def one(kind: Kind) -> None:
             outcome = _one(Path(folder), kind, options)
@@ -70,7 +71,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=20, help="of each kind")
     parser.add_argument("--side-by-side", type=int, default=1, help="runs at once")
     parser.add_argument("--network", help="with --launcher shaped")
-    parser.add_argument("--cluster", help="of the launcher")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 

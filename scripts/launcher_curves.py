@@ -13,19 +13,16 @@ bit for bit with the first launcher's for as many workers, else by how much. Pri
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from timetrial import api, units
 from timetrial.stats import measures
 from timetrial.store import RunRecord
-from timetrial.testing import raycluster, slurm, sshd
+from timetrial.testing import clusters
 
 START: Final = ("wait", "provision", "environment", "imports")
 
@@ -35,7 +32,7 @@ def main() -> int:
     options = _options()
     records: dict[tuple[str, int], RunRecord] = {}
     for launcher in options.launchers.split(","):
-        with tempfile.TemporaryDirectory() as folder, _servers(launcher, Path(folder)) as cluster:
+        with tempfile.TemporaryDirectory() as folder, clusters.started(launcher) as cluster:
             grid = Path(folder) / "grid.toml"
             grid.write_text(_grid(options, launcher, cluster))
             before = set(_runs(options.store))
@@ -77,34 +74,6 @@ def _grid(options: argparse.Namespace, launcher: str, cluster: str | None) -> st
 def _runs(store: str) -> list[Path]:
     place = Path(store)
     return [path for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
-
-
-@contextlib.contextmanager
-def _servers(launcher: str, folder: Path) -> Iterator[str | None]:
-    """Start what the launcher needs; yield what --cluster is to say."""
-    with contextlib.ExitStack() as stack:
-        environment: dict[str, str] = {}
-        cluster = None
-        if launcher == "slurm":
-            running = stack.enter_context(slurm.SlurmCluster())
-            environment = dict(running.environment)
-        elif launcher == "ray":
-            ray = stack.enter_context(raycluster.RayCluster())
-            cluster, environment = ray.address, dict(ray.environment)
-        elif launcher == "ssh":
-            servers = stack.enter_context(sshd.SshServers(folder / "sshd"))
-            data = {"TIMETRIAL_DATA": os.environ["TIMETRIAL_DATA"]}
-            hosts = servers.write_hosts(
-                folder / "hosts.toml", python=sys.executable, environment=data, slots=(1, 1)
-            )
-            cluster = str(hosts)
-        old = dict(os.environ)
-        os.environ.update(environment)
-        try:
-            yield cluster
-        finally:
-            os.environ.clear()
-            os.environ.update(old)
 
 
 def _report(records: dict[tuple[str, int], RunRecord], options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 fakes      a framework, an implementation and a task that need nothing but NumPy
 runs       a plan resolved for them, placed in a store
+clusters   a Slurm, SSH servers or a Ray on this machine, for a launcher
 talk       two programs that say what a network between them gives
 contracts  what every implementation, framework, launcher and task must do, as test classes
 algorithms what every algorithm of several workers must do, as a test class
