@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from timetrial.launch.wires import Wires, address
+from timetrial.launch.network.wires import Wires, address
 from timetrial.spec.network import parse_network
 from timetrial.testing.talk import Talk
 

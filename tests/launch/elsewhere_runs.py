@@ -15,10 +15,10 @@ import psutil
 from timetrial import audit
 from timetrial.engine.events import WORKER_LOG, Evaluated, WorkerEvent
 from timetrial.launch import Job, Launcher
-from timetrial.launch.elsewhere import Site, start_elsewhere
-from timetrial.launch.link import Link
-from timetrial.launch.mirrored import MirroredJob
-from timetrial.launch.pipe import ChildWires, PipeLink, far_command
+from timetrial.launch.remote.elsewhere import Site, start_elsewhere
+from timetrial.launch.remote.link import Link
+from timetrial.launch.remote.mirrored import MirroredJob
+from timetrial.launch.remote.pipe import ChildWires, PipeLink, far_command
 from timetrial.launch.supervise import Result, supervise
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir

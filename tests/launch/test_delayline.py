@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from timetrial.launch.delayline import Account, Losses, Setting
+from timetrial.launch.network.delayline import Account, Losses, Setting
 from timetrial.spec.network import Link
 
 NOBODY: Final = 255
@@ -66,7 +66,7 @@ def switch(*links: Link, seed: int = 1) -> Iterator[Running]:
         inner.setblocking(False)
         inner.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**21)  # what waits to be received
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "timetrial.launch.delayline"],
+        [sys.executable, "-P", "-m", "timetrial.launch.network.delayline"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=[inner.fileno() for _, inner in pairs],
@@ -199,7 +199,7 @@ def test_losses_are_as_frequent_in_trains_of_any_length(loss: float, train: int)
 def test_a_switch_ends_with_the_one_that_started_it() -> None:
     program = (
         "import subprocess, sys, time\n"
-        "made = subprocess.Popen([sys.executable, '-m', 'timetrial.launch.delayline'],\n"
+        "made = subprocess.Popen([sys.executable, '-m', 'timetrial.launch.network.delayline'],\n"
         "    stdin=subprocess.PIPE)\n"
         """made.stdin.write(b'{"taps": [], "addresses": [], "links": [], "seed": 1}\\n')\n"""
         "made.stdin.flush()\n"

@@ -34,9 +34,9 @@ from timetrial.datasets.prepare import prepare
 from timetrial.datasets.sources import SearchPath
 from timetrial.engine.events import LAUNCHER_LOG, WORKER_LOG, Exited, Spawned
 from timetrial.errors import LaunchError
-from timetrial.launch import pipe
-from timetrial.launch.link import Link
 from timetrial.launch.local import LocalLauncher
+from timetrial.launch.remote import pipe
+from timetrial.launch.remote.link import Link
 from timetrial.launch.supervise import Result
 from timetrial.plan import Request
 from timetrial.rundir import RunDir

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from timetrial.launch import ethernet
+from timetrial.launch.network import ethernet
 
 SEGMENT, FRAMES = 1448, 5
 PAYLOAD = bytes(range(256)) * 26  # 6656 bytes: four full segments and one of 864

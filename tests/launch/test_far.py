@@ -13,8 +13,8 @@ import pytest
 from elsewhere_runs import wait_until
 
 from timetrial.errors import LaunchError
-from timetrial.launch.link import PIECE_BYTES, FarEnd, LostError
-from timetrial.launch.pipe import ChildWires, PipeLink, far_command
+from timetrial.launch.remote.link import PIECE_BYTES, FarEnd, LostError
+from timetrial.launch.remote.pipe import ChildWires, PipeLink, far_command
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -188,7 +188,7 @@ def test_a_child_that_says_no_is_quoted():
 
 
 def test_a_far_end_that_is_silent_is_lost(far: FarEnd, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("timetrial.launch.pipe.LOST_S", 1.0)
+    monkeypatch.setattr("timetrial.launch.remote.pipe.LOST_S", 1.0)
     process = my_far_end()
     process.suspend()
     try:

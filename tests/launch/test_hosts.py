@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from timetrial.errors import UsageError
-from timetrial.launch.hosts import Host, read_hosts, seats
+from timetrial.launch.remote.hosts import Host, read_hosts, seats
 
 
 def written(place: Path, text: str) -> Path:

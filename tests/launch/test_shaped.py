@@ -13,12 +13,12 @@ import pytest
 from timetrial import api, store
 from timetrial.engine.events import Spawned
 from timetrial.errors import LaunchError
-from timetrial.launch import netns
-from timetrial.launch.delayline import Account
 from timetrial.launch.local import LocalLauncher
+from timetrial.launch.network import netns
+from timetrial.launch.network.delayline import Account
+from timetrial.launch.network.wires import INTERFACE
 from timetrial.launch.shaped import ShapedLauncher
 from timetrial.launch.supervise import supervise
-from timetrial.launch.wires import INTERFACE
 from timetrial.plan import Plan, Request
 from timetrial.rundir import RunDir
 from timetrial.spec import parameter_count
@@ -198,7 +198,7 @@ def test_a_switch_that_dies_is_what_ends_the_run(tmp_path: Path) -> None:
 
     def kill_switch(run: RunDir, rank: int) -> None:
         for child in psutil.Process().children():
-            if "timetrial.launch.delayline" in child.cmdline():
+            if "timetrial.launch.network.delayline" in child.cmdline():
                 child.kill()
 
     with pytest.raises(LaunchError, match="switch between the workers ended with -9"):

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from timetrial.errors import LaunchError
-from timetrial.launch import netns
-from timetrial.launch.wires import INTERFACE, Wires, address, hardware_address
+from timetrial.launch.network import netns
+from timetrial.launch.network.wires import INTERFACE, Wires, address, hardware_address
 from timetrial.spec.network import parse_network
 from timetrial.testing.talk import Talk
 
@@ -194,7 +194,7 @@ def test_a_switch_that_died_is_noticed(tmp_path: Path) -> None:
 def test_a_launcher_killed_at_once_leaves_no_switch(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, psutil, time\n"
-        "from timetrial.launch.wires import Wires\n"
+        "from timetrial.launch.network.wires import Wires\n"
         "from timetrial.spec.network import parse_network\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
         "with Wires(parse_network('delay=1ms'), 2, seed=1, folder=folder):\n"
@@ -214,7 +214,7 @@ def test_a_launcher_killed_at_once_leaves_no_switch(tmp_path: Path) -> None:
 
 PROGRAM: Final = (
     "import pathlib\n"
-    "from timetrial.launch.wires import Wires\n"
+    "from timetrial.launch.network.wires import Wires\n"
     "from timetrial.spec.network import parse_network\n"
     "with Wires(parse_network('delay=1ms'), 2, seed=1, folder=pathlib.Path('.')):\n"
     "    print('made')\n"

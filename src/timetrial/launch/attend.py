@@ -29,8 +29,9 @@ from timetrial import plan as plans
 from timetrial.datasets import sources
 from timetrial.engine.events import WorkerEvent
 from timetrial.errors import LaunchError, TimetrialError
-from timetrial.launch import agent, arrival
+from timetrial.launch import agent
 from timetrial.launch.outlying import OutlyingJob, Seen
+from timetrial.launch.remote import arrival
 from timetrial.launch.supervise import EXIT_ASKED, supervise
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir, disk_errors, pretty_json, write_atomically

@@ -21,9 +21,9 @@ from typing import IO, Final, Self, cast, final
 import msgspec
 
 from timetrial.errors import LaunchError, MissingExtraError, UsageError
-from timetrial.launch.elsewhere import Site, start_elsewhere
-from timetrial.launch.mirrored import MirroredJob
-from timetrial.launch.pipe import PipeLink, Streams
+from timetrial.launch.remote.elsewhere import Site, start_elsewhere
+from timetrial.launch.remote.mirrored import MirroredJob
+from timetrial.launch.remote.pipe import PipeLink, Streams
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
 from timetrial.spec import MALFORMED, Record

@@ -23,10 +23,10 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from timetrial.errors import LaunchError
-from timetrial.launch.frames import GREETING, SIGN_OF_LIFE, GoneError, Inbox, frame
-from timetrial.launch.link import LOST_S
-from timetrial.launch.pipe import far_command, far_text
 from timetrial.launch.ray import Answer, Node, Task
+from timetrial.launch.remote.frames import GREETING, SIGN_OF_LIFE, GoneError, Inbox, frame
+from timetrial.launch.remote.link import LOST_S
+from timetrial.launch.remote.pipe import far_command, far_text
 
 if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup

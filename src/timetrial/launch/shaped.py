@@ -13,10 +13,11 @@ import msgspec
 
 from timetrial.engine.events import LAUNCHER_LOG, Spawned
 from timetrial.errors import LaunchError
-from timetrial.launch import Exit, netns
+from timetrial.launch import Exit
 from timetrial.launch.child import Child, WorkerPlace, start_child
 from timetrial.launch.local import ChildrenJob, start_children
-from timetrial.launch.wires import INTERFACE, Wires, address, link_up
+from timetrial.launch.network import netns
+from timetrial.launch.network.wires import INTERFACE, Wires, address, link_up
 from timetrial.plan import Plan, decode_plan
 from timetrial.rundir import RunDir, disk_errors, write_atomically
 from timetrial.spec.network import Network, parse_network

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Final, final
 
 from timetrial.errors import LaunchError, UsageError
-from timetrial.launch.elsewhere import Site, start_elsewhere
-from timetrial.launch.hosts import Host, read_hosts, seats
-from timetrial.launch.link import Machine
-from timetrial.launch.mirrored import MirroredJob
-from timetrial.launch.pipe import ChildWires, PipeLink, far_command
+from timetrial.launch.remote.elsewhere import Site, start_elsewhere
+from timetrial.launch.remote.hosts import Host, read_hosts, seats
+from timetrial.launch.remote.link import Machine
+from timetrial.launch.remote.mirrored import MirroredJob
+from timetrial.launch.remote.pipe import ChildWires, PipeLink, far_command
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
 

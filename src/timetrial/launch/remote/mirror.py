@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, final
 
 from timetrial.errors import LaunchError
-from timetrial.launch.link import FarEnd, Look
+from timetrial.launch.remote.link import FarEnd, Look
 from timetrial.rundir import LogWriter, RunDir, disk_errors, sha256
 
 _SENT: Final = "plan.json"  # the only file there that is not to come back: it is made for there

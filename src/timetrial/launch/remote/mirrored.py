@@ -16,8 +16,8 @@ from typing import Final, NamedTuple, Self, final
 
 from timetrial.errors import LaunchError, TimetrialError
 from timetrial.launch import Exit
-from timetrial.launch.link import FarEnd, LostError
-from timetrial.launch.mirror import LIVE_BYTES, Mirror
+from timetrial.launch.remote.link import FarEnd, LostError
+from timetrial.launch.remote.mirror import LIVE_BYTES, Mirror
 from timetrial.launch.reports import Begun, read_begun, read_exits
 from timetrial.rundir import RunDir
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple, Protocol, cast, final
 
 from timetrial.errors import LaunchError
-from timetrial.launch import far, frames, proctree
-from timetrial.launch.frames import GREETING, frame
-from timetrial.launch.link import LOST_S, LostError
+from timetrial.launch import proctree
+from timetrial.launch.remote import far, frames
+from timetrial.launch.remote.frames import GREETING, frame
+from timetrial.launch.remote.link import LOST_S, LostError
 
 _CLOSE_S: Final = 20.0  # far ends take two times KILL_S at most
 _ABANDONED_S: Final = 5.0  # what is asked to end may be frozen
@@ -41,7 +42,7 @@ def read(size):
         got += more
     return got
 text = read(int.from_bytes(read(4), "big"))
-for name in ("timetrial", "timetrial.launch"):
+for name in ("timetrial", "timetrial.launch", "timetrial.launch.remote"):
     sys.modules[name] = types.ModuleType(name)
 for name, source in json.loads(text).items():
     module = sys.modules[name] = types.ModuleType(name)

@@ -21,8 +21,8 @@ from typing import Final, Self, final
 import msgspec
 
 from timetrial.errors import LaunchError
-from timetrial.launch import netns
-from timetrial.launch.delayline import Account, Setting
+from timetrial.launch.network import netns
+from timetrial.launch.network.delayline import Account, Setting
 from timetrial.spec.network import Link, Network
 
 INTERFACE: Final = "tt0"
@@ -179,7 +179,7 @@ class Wires:
                 seed=self._seed,
             )
             self._switch = subprocess.Popen(
-                [sys.executable, "-P", "-m", "timetrial.launch.delayline"],
+                [sys.executable, "-P", "-m", "timetrial.launch.network.delayline"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=taps,

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
-from timetrial.launch.frames import GREETING, SIGN_OF_LIFE, GoneError, Inbox, frame
 from timetrial.launch.proctree import (
     adopt_orphans,
     below,
@@ -33,6 +32,7 @@ from timetrial.launch.proctree import (
     is_sampler,
     kill,
 )
+from timetrial.launch.remote.frames import GREETING, SIGN_OF_LIFE, GoneError, Inbox, frame
 
 SILENT_S: Final = 30.0  # a launcher that is quiet for so long is gone; it asks every 0.2 s
 IDLE_S: Final = 3600.0  # the same while no worker runs: another machine's build may take minutes

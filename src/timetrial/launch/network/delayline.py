@@ -1,8 +1,9 @@
-"""The switch between the workers of an emulated network: `python -m timetrial.launch.delayline`.
+"""The switch between the workers of an emulated network.
 
-A program of its own. It is given a line of JSON (`Setting`) and open TAP devices, one a worker;
-says "ready"; forwards frames until its standard input ends, which happens when the launcher does,
-by whatever cause; and prints a line of JSON (`Account`).
+A program of its own, `python -m timetrial.launch.network.delayline`. It is given a line of JSON
+(`Setting`) and open TAP devices, one a worker; says "ready"; forwards
+frames until its standard input ends, which happens when the launcher does, by whatever cause; and
+prints a line of JSON (`Account`).
 
 A frame that is read from worker i for worker j takes i's link for bits / rate, once the frame
 before it has left; arrives after the delay between i and j; and takes its turn on j's link, whose
@@ -28,7 +29,7 @@ from typing import Final
 
 import msgspec
 
-from timetrial.launch import ethernet
+from timetrial.launch.network import ethernet
 from timetrial.spec import Record
 from timetrial.spec.network import Link
 

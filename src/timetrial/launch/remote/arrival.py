@@ -1,9 +1,10 @@
-"""Makes a run directory that was sent here this machine's own: python -m timetrial.launch.arrival.
+"""Makes a run directory that was sent here this machine's own.
 
-The paths in a plan are those of the machine that made it. The same data set is looked for along
-this machine's own search path, or fetched. The copy of the plan here names those files, and the
-CPUs that the worker got; nothing else in it changes. The last line of what is printed says what
-this environment holds, where the files are, or which file of a user's own data is to be sent first.
+A program: python -m timetrial.launch.remote.arrival. The paths in a plan are those of the machine
+that made it. The same data set is looked for along this machine's own search path, or fetched. The
+copy of the plan here names those files, and the CPUs that the worker got; nothing else in it
+changes. The last line of what is printed says what this environment holds, where the files are, or
+which file of a user's own data is to be sent first.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from timetrial.datasets import _decoded, sources
 from timetrial.datasets.info import DatasetInfo
 from timetrial.datasets.prepare import prepare
 from timetrial.errors import DataError, TimetrialError
-from timetrial.launch.shipment import Contents, contents
+from timetrial.launch.remote.shipment import Contents, contents
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir, pretty_json, write_atomically
 from timetrial.spec import DatasetUse, Record
@@ -40,7 +41,7 @@ class Arrived(Record, frozen=True, kw_only=True):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Find the data, write the plan; return 0, also where it cannot be had."""
-    parser = argparse.ArgumentParser(prog="timetrial.launch.arrival", description=__doc__)
+    parser = argparse.ArgumentParser(prog="timetrial.launch.remote.arrival", description=__doc__)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--cpus", help="those of the worker, such as 0,2; default: not restricted")
     options = parser.parse_args(arguments)

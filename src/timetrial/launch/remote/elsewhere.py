@@ -18,12 +18,18 @@ import msgspec
 
 from timetrial.datasets import _decoded
 from timetrial.errors import LaunchError
-from timetrial.launch import building
-from timetrial.launch.arrival import Arrived
-from timetrial.launch.link import FarEnd, Link, LostError, Machine
-from timetrial.launch.mirror import Mirror
-from timetrial.launch.mirrored import MirroredJob, Start
-from timetrial.launch.shipment import Contents, Shipment, contents, differences, make_shipment
+from timetrial.launch.remote import building
+from timetrial.launch.remote.arrival import Arrived
+from timetrial.launch.remote.link import FarEnd, Link, LostError, Machine
+from timetrial.launch.remote.mirror import Mirror
+from timetrial.launch.remote.mirrored import MirroredJob, Start
+from timetrial.launch.remote.shipment import (
+    Contents,
+    Shipment,
+    contents,
+    differences,
+    make_shipment,
+)
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
 from timetrial.spec import MALFORMED
@@ -316,7 +322,7 @@ def _send_own_data(far: FarEnd, path: Path, name: str) -> None:
 
 
 def _arrived(place: _Place, python: str, plan: Plan, cpus: tuple[int, ...] | None) -> Arrived:
-    words = [python, "-P", "-m", "timetrial.launch.arrival", "{run}"]
+    words = [python, "-P", "-m", "timetrial.launch.remote.arrival", "{run}"]
     words += ["--cpus", ",".join(map(str, cpus))] if cpus else []
     code, said = place.far.execute(words, timeout_s=_DATA_S)
     told = None
