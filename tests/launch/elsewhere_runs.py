@@ -130,10 +130,10 @@ def worker_of(run: RunDir, rank: int = 0) -> psutil.Process:
     return psutil.Process(report["pid"])
 
 
-def assert_audited(run: RunDir) -> None:
-    [verification] = audit.verify([run.path])
-    wrong = {check.name: check.detail for check in verification.checks if not check.ok}
-    assert set(wrong) <= {"communication"}, wrong  # the fakes exchange nothing
+def wrong_in(path: Path) -> list[audit.Check]:
+    """What verification holds against the runs, but that fakes exchange no gradients."""
+    checks = [check for found in audit.verify([path]) for check in found.checks]
+    return [check for check in checks if not check.ok and check.name != "communication"]
 
 
 def assert_nothing_is_left(cache: Path, run: RunDir) -> None:

@@ -16,7 +16,6 @@ import pytest
 from command_line import ROOT, python_path
 from elsewhere_runs import (
     HereLauncher,
-    assert_audited,
     assert_nothing_is_left,
     endless,
     placed,
@@ -26,6 +25,7 @@ from elsewhere_runs import (
     training,
     wait_until,
     worker_of,
+    wrong_in,
 )
 
 from timetrial import store
@@ -84,7 +84,7 @@ def test_a_run_leaves_the_same_files_and_curve_as_a_local_one(
     assert {name for name in run.files() if name not in own_files} == set(local.files())
     curves = [runs.curve_bits(store.read_run(one.path)) for one in (run, local)]
     assert curves[0] == curves[1]
-    assert_audited(run)
+    assert wrong_in(run.path) == []
     assert_nothing_is_left(cache, run)
 
 
@@ -105,7 +105,7 @@ def test_two_workers_on_one_machine_get_places_and_cores_of_their_own(
         assert len({event.limits["cpu"] for event in spawned}) == 2
     assert len(run.machines()) == 1
     assert len({(p.name) for p in run.checkpoints.iterdir()}) == 4  # two states of each
-    assert_audited(run)
+    assert wrong_in(run.path) == []
     assert_nothing_is_left(cache, run)
 
 
@@ -142,7 +142,7 @@ def test_a_resumed_run_goes_on_from_its_state_and_gives_the_same_curve(
     second = [e for e in record.worker if getattr(e, "attempt", None) == 1]
     assert second[0].step > 0
     assert runs.curve_bits(record) == runs.curve_bits(store.read_run(whole.path))
-    assert_audited(run)
+    assert wrong_in(run.path) == []
 
 
 # --- ends ----------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_a_file_that_comes_back_changed_is_fetched_again(
     run, plan = placed(tmp_path)
     assert supervised(run, plan, spoiling(cache, times=1)).status == "reached"
     assert "came back changed" in caplog.text
-    assert_audited(run)
+    assert wrong_in(run.path) == []
 
 
 def test_a_file_that_comes_back_changed_again_is_refused_and_kept_there(

@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+from elsewhere_runs import WAIT_S, training, wait_until, wrong_in
 
-from timetrial import audit, store
-from timetrial.engine.events import WORKER_LOG, Evaluated, Spawned
+from timetrial import store
+from timetrial.engine.events import Spawned
 from timetrial.errors import LaunchError, UsageError
 from timetrial.launch import Renders, manifests
 from timetrial.launch.kubernetes import KubernetesLauncher
@@ -32,7 +32,6 @@ from timetrial.testing import fakes, runs
 yaml = pytest.importorskip("yaml", reason="pip install 'timetrial[kubernetes]'")
 SCHEMA = json.loads((Path(__file__).parent / "jobset-v1alpha2.json").read_text())
 STAND_IN = Path(__file__).parent / "kubectl_stand_in.py"
-WAIT_S = 90.0
 
 
 def placed(place: Path, build: str = "build", **fields: object) -> tuple[RunDir, Plan]:
@@ -233,23 +232,6 @@ def on_cluster(tmp_path: Path, build: str = "build", **fields: object) -> tuple[
         files[key] = str(folder / "data" / Path(name).name)
     chosen = {"cores": 1, "data_files": files, "cluster": f"claim=share,at={folder}", **fields}
     return placed(folder / "runs", build, **chosen)
-
-
-def wrong_in(path: Path) -> list[audit.Check]:
-    """What verification holds against the runs, but that fakes exchange no gradients."""
-    checks = [check for found in audit.verify([path]) for check in found.checks]
-    return [check for check in checks if not check.ok and check.name != "communication"]
-
-
-def wait_until(met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def training(run: RunDir) -> bool:
-    return any(isinstance(event, Evaluated) for event in WORKER_LOG.read(run.events(0)))
 
 
 @pytest.mark.parametrize("kind", ["job", "jobset"])

@@ -16,13 +16,13 @@ import msgspec
 import psutil
 import pytest
 from command_line import environment, timetrial_command
+from elsewhere_runs import WAIT_S, training, wait_until, watch_nothing, wrong_in
 from slurm_cluster import cluster  # noqa: F401 - a fixture
 
-from timetrial import api, audit, store
+from timetrial import api, store
 from timetrial.engine.events import (
     LAUNCHER_LOG,
     WORKER_LOG,
-    Evaluated,
     Exited,
     Granted,
     Spawned,
@@ -40,7 +40,6 @@ from timetrial.testing.contracts import LauncherContract
 from timetrial.testing.slurm import PARTITION, SlurmCluster
 
 pytestmark = pytest.mark.usefixtures("cluster")
-WAIT_S = 90.0
 
 
 class TestSlurm(LauncherContract):
@@ -71,27 +70,6 @@ def placed(place: Path, build: str = "build", **fields: object) -> tuple[RunDir,
 
 def endless(place: Path, **fields: object) -> tuple[RunDir, Plan]:
     return placed(place, "build_slow", steps_max=10**9, **fields)
-
-
-def wrong_in(path: Path) -> list[audit.Check]:
-    """What verification holds against the runs, but that fakes exchange no gradients."""
-    checks = [check for found in audit.verify([path]) for check in found.checks]
-    return [check for check in checks if not check.ok and check.name != "communication"]
-
-
-def wait_until(met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not met():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def training(run: RunDir) -> bool:
-    return any(isinstance(event, Evaluated) for event in WORKER_LOG.read(run.events(0)))
-
-
-def watch_nothing(_events: Sequence[WorkerEvent]) -> None:
-    """Say nothing."""
 
 
 def supervised(
