@@ -33,7 +33,7 @@ from timetrial.engine.events import WorkerEvent
 from timetrial.errors import DataError, FormatError, UnknownNameError, UsageError
 from timetrial.exchange import request as measuring
 from timetrial.gridfile import read_grid
-from timetrial.launch import ON_THIS_MACHINE, Launcher, farm
+from timetrial.launch import ON_THIS_MACHINE, Launcher, Settles, farm
 from timetrial.launch import REGISTRY as LAUNCHERS
 from timetrial.launch.supervise import Result, supervise
 from timetrial.machine import MachineRecord
@@ -236,6 +236,9 @@ class Batch:
             cluster=request.cluster,
             exchange=exchange,
         )
+        launcher = _launcher(draft)
+        if isinstance(launcher, Settles):
+            draft = launcher.settle(draft)
         return command.complete(draft, request, Path.cwd()) if request.script else draft
 
     def _learned(self, request: Request) -> _What:
@@ -552,7 +555,7 @@ def named_requests(name: str, *, light: bool = False) -> Sequence[Request]:
     known = [*plan.TASKS.names(), *plan.MEASUREMENTS.names()]
     if name not in known:
         raise UnknownNameError("task or suite", name, [*known, *suites.REGISTRY.names()])
-    return (Request(task=name),)
+    return (Request(task=name, workers=plan.usual_workers(name)),)
 
 
 def default_seeds(what: str | Path | Sequence[str | Path | Request]) -> int:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from timetrial import units
 from timetrial.errors import UnknownNameError, UsageError
-from timetrial.plan import Request, grid
+from timetrial.plan import Request, grid, usual_workers
 
 KEYS: Final = {
     # key of [[run]] -> (field of Request, kind of its value)
@@ -140,7 +140,10 @@ def _requests(path: Path, table: dict[str, object], own: dict[str, object] | Non
     choices["task"] = [_beside(path, task) for task in choices.get("task", [])]
     if not choices["task"]:
         raise UsageError(f'{path}: a [[run]] names no task. Add: task = "digits-cnn".')
-    return [Request(**values, settings=settings) for values in grid(choices)]  # type: ignore[arg-type]
+    return [
+        Request(**{"workers": usual_workers(str(values["task"])), **values}, settings=settings)  # type: ignore[arg-type]
+        for values in grid(choices)
+    ]
 
 
 def _beside(path: Path, task: object) -> object:

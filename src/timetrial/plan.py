@@ -222,6 +222,11 @@ def restrict_cpus(cores: int | None) -> tuple[tuple[int, ...] | None, int]:
     return cpus[:cores], cores
 
 
+def usual_workers(task: str) -> int:
+    """Return how many workers a task or measurement has where nobody says."""
+    return 2 if task in MEASUREMENTS.names() else 1  # between workers: none with one
+
+
 def cpus_of(plan: Plan, local_rank: int) -> tuple[int, ...]:
     """Return the logical CPUs of one worker: `cores` of the run's, dealt out in turn.
 

@@ -60,7 +60,8 @@ def test_an_example_reaches_its_target_by_its_own_predictions(
     example = ROOT / "examples" / f"{name}.py"
     asked = ["--division=open", "--task=digits-cnn", "--target=0.9", "--seeds=1", *ONE_CORE]
 
-    seen = timetrial("run", example, *asked, "--json", "--store", tmp_path)
+    quiet = {"PYTHONWARNINGS": "ignore:The `srun` command"}  # Lightning's, beside a Slurm
+    seen = timetrial("run", example, *asked, "--json", "--store", tmp_path, env=quiet)
 
     assert seen.code == 0, seen.err
     rows = [row for row in seen.json() if row["origin"] == "measured"]

@@ -109,6 +109,8 @@ def status(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def delete(words: list[str]) -> None:
+    if "--cascade=orphan" in words:  # the job alone
+        return
     for pod in read_pods():
         if "pid" in pod and not (HOME / f"code.{pod['index']}").exists():
             if "--force" in words:

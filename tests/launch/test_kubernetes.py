@@ -20,7 +20,7 @@ from elsewhere_runs import WAIT_S, training, wait_until, wrong_in
 from timetrial import store
 from timetrial.engine.events import Spawned
 from timetrial.errors import LaunchError, UsageError
-from timetrial.launch import Renders, manifests
+from timetrial.launch import Job, Renders, manifests
 from timetrial.launch.kubernetes import KubernetesLauncher
 from timetrial.launch.local import free_port
 from timetrial.launch.supervise import Result, supervise
@@ -28,6 +28,7 @@ from timetrial.launch.words import read_where
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
 from timetrial.testing import fakes, runs
+from timetrial.testing.contracts import LauncherContract
 
 yaml = pytest.importorskip("yaml", reason="pip install 'timetrial[kubernetes]'")
 SCHEMA = json.loads((Path(__file__).parent / "jobset-v1alpha2.json").read_text())
@@ -214,8 +215,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = programs / "kubectl"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} "{STAND_IN}" "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    fakes.write_plugin(tmp_path / "plugin")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"), prepend=os.pathsep)
+    fakes.write_plugin(tmp_path / "of-pods")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "of-pods"), prepend=os.pathsep)
     monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     monkeypatch.setenv("KUBECTL_STAND_IN", str(state))
     monkeypatch.setenv("KUBECTL_STAND_IN_PORT", str(free_port()))
@@ -232,6 +233,23 @@ def on_cluster(tmp_path: Path, build: str = "build", **fields: object) -> tuple[
         files[key] = str(folder / "data" / Path(name).name)
     chosen = {"cores": 1, "data_files": files, "cluster": f"claim=share,at={folder}", **fields}
     return placed(folder / "runs", build, **chosen)
+
+
+class TestKubernetes(LauncherContract):
+    elsewhere = True
+
+    @pytest.fixture
+    def launcher(self, cluster: Path) -> OnCluster:
+        return OnCluster()
+
+
+class OnCluster:
+    """The launcher, for tests whose plans know of no cluster: the volume is the whole disk."""
+
+    def start(self, run: RunDir, plan: Plan, attempt: int) -> Job:
+        chosen = {"cluster": "claim=share,at=/", "image": "registry.example/timetrial:1"}
+        plan = msgspec.structs.replace(plan, **chosen)
+        return KubernetesLauncher().start(run, plan, attempt)
 
 
 @pytest.mark.parametrize("kind", ["job", "jobset"])

@@ -180,7 +180,11 @@ def test_a_network_that_cannot_be_made_leaves_nothing_behind_either(
 def test_a_switch_that_died_is_noticed(tmp_path: Path) -> None:
     with wired("delay=1ms", tmp_path) as wires:
         wires.check()
-        [switch] = psutil.Process().children()
+        [switch] = [
+            child
+            for child in psutil.Process().children()
+            if "timetrial.launch.network.delayline" in child.cmdline()
+        ]
         switch.kill()
         while switch.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)

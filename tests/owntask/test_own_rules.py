@@ -290,7 +290,7 @@ def test_a_task_that_no_plan_can_hold_is_refused_before_it_spoils_the_store(fold
     endless = "optimizer=msgspec.structs.replace(TASK.optimizer, weight_decay=float('inf'))"
     (folder / "mine.py").write_text(PY.format(changes=endless), encoding="utf-8")
 
-    with pytest.raises(UsageError, match=r"task in-python cannot be stored.*finite numbers"):
+    with pytest.raises(UsageError, match=r"plan of in-python cannot be stored.*finite numbers"):
         api.run(folder / "mine.py", seeds=1, store_dir=folder / "runs")
 
     assert list((folder / "runs").glob("*")) == []

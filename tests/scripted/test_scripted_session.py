@@ -22,7 +22,7 @@ from timetrial import api, audit, findings, store
 from timetrial.engine.events import Ended, Evaluated, Refused, Said, WorkerEvent
 from timetrial.errors import UsageError
 from timetrial.findings.scripts import script_notes
-from timetrial.launch import local
+from timetrial.launch import child
 from timetrial.launch.local import LocalLauncher
 from timetrial.launch.supervise import Result, supervise
 from timetrial.meter.cgroup import Cgroup
@@ -488,7 +488,7 @@ def test_a_worker_that_is_killed_takes_its_command_along(tmp_path: Path) -> None
 def test_a_worker_that_is_killed_without_a_control_group_leaves_nothing_behind(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "open_cgroup", lambda *_, **__: Cgroup(None, refusal="a test"))
+    monkeypatch.setattr(child, "open_cgroup", lambda *_, **__: Cgroup(None, refusal="a test"))
     code = """
         detached = dict(start_new_session=True) if sys.argv[1] == "daemon" else {}
         shell = "sleep 600 & echo $! > pid; wait"  # the command's child, and a child of its own

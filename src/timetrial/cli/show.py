@@ -39,7 +39,7 @@ def show(
         ),
     ] = None,
 ) -> None:
-    """Show the rules of a task, or what a suite, algorithm, run or set-up is."""
+    """Show what a task, suite, algorithm, run or set-up is."""
     from timetrial import algorithms, plan, suites
     from timetrial.algorithms import page
     from timetrial.errors import UnknownNameError

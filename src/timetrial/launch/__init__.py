@@ -104,6 +104,19 @@ class Farms(Protocol):
 
 
 @runtime_checkable
+class Settles(Protocol):
+    """A launcher that looks at a plan before anything of it is written."""
+
+    def settle(self, plan: Plan) -> Plan:
+        """Return the plan with what `cluster` means to this launcher written out.
+
+        Raises:
+            UsageError: `cluster` is missing or not possible.
+            MissingExtraError: A library that the launcher needs is not installed.
+        """
+
+
+@runtime_checkable
 class Renders(Protocol):
     """A launcher whose runs can be written down for another program to start."""
 

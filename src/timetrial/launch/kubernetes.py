@@ -121,7 +121,8 @@ class KubernetesBackend:
     def kill(self) -> None:
         """Delete the pods without grace."""
         self._ended = True
-        _ask([*self._kubectl, "delete", self._object(), "--ignore-not-found", "--wait=false"])
+        gone = ["--cascade=orphan", "--ignore-not-found"]  # else its pods are asked to end first
+        _ask([*self._kubectl, "delete", self._object(), *gone])
         at_once = ["--grace-period=0", "--force", "--ignore-not-found", "--wait=false"]
         _ask([*self._kubectl, "delete", "pods", *self._mine(), *at_once])
 
@@ -183,6 +184,15 @@ def _signal(pods: list[_Status]) -> int:
 @final
 class KubernetesLauncher:
     """Applies the objects of one attempt with kubectl; `plan.cluster` says where (`Where`)."""
+
+    def settle(self, plan: Plan) -> Plan:
+        """Return the plan as it is, once `cluster` is understood.
+
+        Raises:
+            UsageError: No claim, an unknown key or an impossible value.
+        """
+        read_where(plan.cluster, Where, "kubernetes")
+        return plan
 
     def start(self, run: RunDir, plan: Plan, attempt: int) -> OutlyingJob:
         """Apply the objects; their pods may have to wait for room.

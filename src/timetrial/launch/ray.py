@@ -63,6 +63,15 @@ class Answer(Record, frozen=True, kw_only=True):
 class RayLauncher:
     """Runs each worker in an actor's cores; `plan.cluster` is the address, None: RAY_ADDRESS."""
 
+    def settle(self, plan: Plan) -> Plan:
+        """Return the plan with the cluster's address.
+
+        Raises:
+            MissingExtraError: Ray is not installed here.
+            UsageError: No address.
+        """
+        return msgspec.structs.replace(plan, cluster=_task(plan).address)
+
     def start(self, run: RunDir, plan: Plan, attempt: int) -> MirroredJob:
         """Have Ray find the cores, then send and start everything.
 

@@ -121,6 +121,15 @@ def _package(plan: Plan) -> str:
 class SkyPilotLauncher:
     """Writes the task file of a run; SkyPilot's own program starts it."""
 
+    def settle(self, plan: Plan) -> Plan:
+        """Return the plan as it is, once `cluster` is understood.
+
+        Raises:
+            UsageError: An unknown key or an impossible value.
+        """
+        read_where(plan.cluster, Where, "skypilot")
+        return plan
+
     def start(self, run: RunDir, plan: Plan, attempt: int) -> Job:
         """Refuse, and say how the run is started.
 

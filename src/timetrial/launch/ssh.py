@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, final
 
+import msgspec
+
 from timetrial.errors import LaunchError, UsageError
 from timetrial.launch.remote.elsewhere import Site, start_elsewhere
 from timetrial.launch.remote.hosts import Host, read_hosts, seats
@@ -51,6 +53,16 @@ _HOST_NAME: Final = re.compile(r"^hostname (\S+)$", re.MULTILINE)
 @final
 class SshLauncher:
     """Runs each worker in a slot of a host; `plan.cluster` is the hosts file."""
+
+    def settle(self, plan: Plan) -> Plan:
+        """Return the plan with the hosts file's whole path, once it is read and has the slots.
+
+        Raises:
+            UsageError: No hosts file, or not enough slots in it.
+        """
+        path = _hosts_file(plan).absolute()
+        seats(read_hosts(path), plan.workers)
+        return msgspec.structs.replace(plan, cluster=str(path))
 
     def start(self, run: RunDir, plan: Plan, attempt: int) -> MirroredJob:
         """Connect, send and start everything.
