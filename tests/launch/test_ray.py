@@ -10,9 +10,11 @@ import pytest
 from elsewhere_runs import At, placed, supervised
 
 from timetrial.errors import LaunchError, UsageError
+from timetrial.launch import Launcher
 from timetrial.launch.ray import RayLauncher
 from timetrial.plan import Plan
 from timetrial.testing import fakes, raycluster
+from timetrial.testing.contracts import LauncherContract
 from timetrial.testing.raycluster import RayCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # the cluster takes half a minute
@@ -33,6 +35,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
         patch.setenv("PYTHONPATH", paths)
         patch.setenv("RAY_AUTH_MODE", "disabled")
         yield running
+
+
+class TestRay(LauncherContract):
+    elsewhere = True
+
+    @pytest.fixture
+    def launcher(self, cluster: RayCluster) -> Launcher:
+        return At(RayLauncher(), cluster.address)
 
 
 def test_two_workers_run_on_two_nodes(cluster: RayCluster, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from elsewhere_runs import At, placed, supervised
 
+from timetrial.engine.events import WORKER_LOG
 from timetrial.errors import LaunchError
 from timetrial.launch import Launcher
 from timetrial.launch.ssh import SshLauncher
@@ -65,7 +66,7 @@ class TestTwoHosts:
         run, plan = placed(tmp_path / "store", workers=2)
         with pytest.raises(LaunchError, match="node2"):
             supervised(run, plan, launcher)
-        assert not run.events(0).exists()
+        assert WORKER_LOG.read(run.events(0)) == []  # nor has the other one begun
 
     def test_a_host_that_does_not_answer_is_named(
         self, servers: SshServers, launcher: Launcher, tmp_path: Path
