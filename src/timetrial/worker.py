@@ -78,6 +78,10 @@ class StopRequest:
         signal.signal(signal.SIGTERM, self._handle)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
 
+    def ignore(self) -> None:
+        """Leave SIGTERM alone from now on: Python drops its handlers before a process has ended."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
     def _handle(self, _number: int, _frame: object) -> None:
         self._asked = True
 
@@ -107,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DiskError as error:
         _say(f"timetrial: {error}")
         return EXIT_DISK
+    finally:
+        stop.ignore()  # asked twice, as by a batch system and its agent, is asked once
 
 
 def _die_with_parent() -> None:

@@ -50,6 +50,11 @@ class _StopRequest:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
+    def ignore(self) -> None:
+        """Leave the signals alone from now on: Python drops its handlers before it has ended."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+
     def _handle(self, _number: int, _frame: object) -> None:
         self.asked = True
 
@@ -86,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TimetrialError as error:
         print(f"timetrial: {error}", file=sys.stderr, flush=True)
         return EXIT_UNUSABLE
+    finally:
+        stop.ignore()
     return exit_.code if exit_.code >= 0 else 128 - exit_.code
 
 

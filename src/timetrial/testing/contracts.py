@@ -303,7 +303,7 @@ class LauncherContract:
         with _started(launcher, run, plan) as job:
             _wait_for_training(run)
             job.ask_to_stop()
-            assert _exits(job)[0].code == 75
+            assert _exits(job)[0].code == 75, (_exits(job)[0], run.stdout(0).read_text()[-2000:])
             job.ask_to_stop()  # of no effect on what has ended
         events = WORKER_LOG.read(run.events(0))
         assert isinstance(events[-1], Stopped)
