@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from timetrial.errors import UsageError
 from timetrial.launch.remote.hosts import Host, read_hosts, seats
+from timetrial.launch.ssh import SshLauncher
+from timetrial.testing import runs
 
 
 def written(place: Path, text: str) -> Path:
@@ -60,3 +63,14 @@ def test_the_slots_of_the_first_host_come_first():
     assert [host.host for host in seats(hosts, 1)] == ["a"]
     with pytest.raises(UsageError, match="--workers 4 is not possible: the hosts file has 3 slots"):
         seats(hosts, 4)
+
+
+def test_a_plan_names_the_hosts_file_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = written(tmp_path, '[[hosts]]\nhost = "a"\n')
+    monkeypatch.chdir(tmp_path)
+    plan = msgspec.structs.replace(runs.fake_plan(), cluster="hosts.toml")
+    assert SshLauncher().settle(plan).cluster == str(path)  # it can be resumed from elsewhere
+    with pytest.raises(UsageError, match="has 1 slot"):
+        SshLauncher().settle(msgspec.structs.replace(plan, workers=2))

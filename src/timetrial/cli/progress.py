@@ -19,7 +19,7 @@ from timetrial import units
 from timetrial.engine.events import Evaluated, Exchanged, Stopped, WorkerEvent
 from timetrial.launch import ON_THIS_MACHINE
 from timetrial.launch.supervise import Result
-from timetrial.plan import Plan
+from timetrial.plan import CLOSED_ALGORITHMS, Plan
 
 
 class _Bar:
@@ -129,4 +129,9 @@ def _label(plan: Plan) -> str:
     cores = "1 core" if plan.cores == 1 else f"{plan.cores} cores"
     light = ", light" if plan.light else ""
     workers = f"{plan.workers} workers, each " if plan.workers > 1 else ""
-    return f"{plan.subject.name}, {plan.framework}, {workers}{cores}{light}"
+    said = [plan.subject.name, plan.framework, f"{workers}{cores}"]
+    if plan.algorithm != CLOSED_ALGORITHMS[0]:
+        said.append(plan.algorithm)
+    if plan.network is not None:
+        said.append(plan.network)
+    return ", ".join(said) + light

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from timetrial.findings.estimates import completed, make_row, mean_row
+from timetrial.findings.estimates import completed, left_out_note, make_row, mean_row
 from timetrial.findings.groups import Group
 from timetrial.rows import Row
 from timetrial.stats import clocks, measures
@@ -38,7 +38,9 @@ def cost_row(group: Group, clock_name: str) -> Row:
     found = mean_row(group, "cost_per_run", "USD", costs_usd(done, clock_name))
     if found is None:
         nothing = Estimate(value=None, low=None, high=None, n=0, method="unknown")
-        found = make_row(group, measure="cost_per_run", unit="USD", estimate=nothing)
+        found = make_row(
+            group, measure="cost_per_run", unit="USD", estimate=nothing, notes=left_out_note(group)
+        )
     date = group.runs[-1].plan.created_utc[:10]
     return msgspec.structs.replace(
         found,

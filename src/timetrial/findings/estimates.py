@@ -515,7 +515,7 @@ def run_notes(group: Ran) -> list[str]:
     if group.runs[-1].plan.script:
         notes += script_notes(group.runs)
     elif group.system.division == "open":
-        notes.append("open division: rules of the task were changed with --set")
+        notes.append("open division: other rules than the task's, by option or --set")
     return notes
 
 
