@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from timetrial import frameworks, machine, units
@@ -140,11 +141,15 @@ def _team(plan: Plan, hosts: int) -> list[str]:
     parts: list[str] = []
     if plan.workers > 1:
         parts.append(workers_words(plan.workers) + (f" on {hosts} machines" if hosts > 1 else ""))
-        parts += [plan.algorithm] if plan.algorithm != ALLREDUCE else []
+        chosen = plan.algorithm != ALLREDUCE or plan.division == "open"  # where others are possible
+        parts += [plan.algorithm] if chosen else []
         parts += [f"partition {plan.partition}"] if plan.partition != SHUFFLED else []
     parts += [f"launcher {plan.launcher}"] if plan.launcher != "local" else []
     parts += [f"network {plan.network}"] if plan.network is not None else []
-    parts += [f"cluster {plan.cluster}"] if plan.cluster is not None else []
+    if plan.cluster is not None:  # of a file the name alone: its whole path is in the plan
+        parts.append(
+            f"cluster {Path(plan.cluster).name if plan.launcher == 'ssh' else plan.cluster}"
+        )
     return parts
 
 

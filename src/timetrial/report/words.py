@@ -173,6 +173,9 @@ def known(value: float | None) -> bool:
     return value is not None and not math.isnan(value)
 
 
+WORKERS_COUNTED: Final = ("break_even_workers", "cheapest_workers")
+
+
 def optional(value: float | None, unit: str) -> str:
     """Return the quantity, or "unknown"."""
     if value is None or math.isnan(value):
@@ -189,6 +192,8 @@ def value_text(row: Row) -> str:
     """Return the estimate alone: "7.42 s", "> 12.0 s" or "unknown"."""
     if is_lower_bound(row):
         return f"> {optional(row.low, row.unit)}"
+    if row.measure in WORKERS_COUNTED and known(row.value):
+        return f"{row.value:.0f}"
     return optional(row.value, row.unit)
 
 
