@@ -48,7 +48,10 @@ def main() -> int:
     todo = [kind for kind in kinds for _ in range(options.faults - counts[kind])]
     random.shuffle(todo)
     lock = threading.Lock()
-    with tempfile.TemporaryDirectory() as folder, clusters.started(options.launcher) as cluster:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        clusters.started(options.launcher, cpus=options.side_by_side) as cluster,
+    ):
         options.cluster = cluster
 
         def one(kind: Kind) -> None:

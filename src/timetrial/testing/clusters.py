@@ -13,26 +13,26 @@ from timetrial.testing import raycluster, slurm, sshd
 
 
 @contextlib.contextmanager
-def started(launcher: str) -> Iterator[str | None]:
+def started(launcher: str, *, cpus: int = 1) -> Iterator[str | None]:
     """Start what `launcher` needs and set the environment for it; yield what --cluster is to say.
 
-    Two nodes of a core each: a Slurm, two SSH servers that look for data in TIMETRIAL_DATA, or a
-    Ray. Other launchers need nothing. Raises RuntimeError where a server does not start.
+    Two nodes of `cpus` cores each, by their own count: a Slurm, two SSH servers that look for data
+    in TIMETRIAL_DATA, or a Ray. Other launchers need nothing. Raises RuntimeError where a server does not start.
     """
     with contextlib.ExitStack() as stack:
         environment: Mapping[str, str] = {}
         cluster = None
         if launcher == "slurm":
-            environment = stack.enter_context(slurm.SlurmCluster()).environment
+            environment = stack.enter_context(slurm.SlurmCluster(cpus=cpus)).environment
         elif launcher == "ray":
-            ray = stack.enter_context(raycluster.RayCluster())
+            ray = stack.enter_context(raycluster.RayCluster(cpus=cpus))
             cluster, environment = ray.address, ray.environment
         elif launcher == "ssh":
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             servers = stack.enter_context(sshd.SshServers(folder / "sshd"))
             data = {name: os.environ[name] for name in ("TIMETRIAL_DATA",) if name in os.environ}
             hosts = servers.write_hosts(
-                folder / "hosts.toml", python=sys.executable, environment=data, slots=(1, 1)
+                folder / "hosts.toml", python=sys.executable, environment=data, slots=(cpus, cpus)
             )
             cluster = str(hosts)
         old = dict(os.environ)
