@@ -17,7 +17,10 @@ def started(launcher: str, *, cpus: int = 1) -> Iterator[str | None]:
     """Start what `launcher` needs and set the environment for it; yield what --cluster is to say.
 
     Two nodes of `cpus` cores each, by their own count: a Slurm, two SSH servers that look for data
-    in TIMETRIAL_DATA, or a Ray. Other launchers need nothing. Raises RuntimeError where a server does not start.
+    in TIMETRIAL_DATA, or a Ray. Other launchers need nothing.
+
+    Raises:
+        LaunchError, RuntimeError: A server does not start.
     """
     with contextlib.ExitStack() as stack:
         environment: Mapping[str, str] = {}
