@@ -31,6 +31,7 @@ from timetrial import api, audit, store
 from timetrial.launch import REGISTRY, Launcher
 from timetrial.plan import Plan, Request
 from timetrial.rundir import RunDir
+from timetrial.spec import read_record_types
 from timetrial.testing import clusters, runs
 from timetrial.testing.faults import Kind, faulty_attempt
 
@@ -48,6 +49,7 @@ def main() -> int:
     todo = [kind for kind in kinds for _ in range(options.faults - counts[kind])]
     random.shuffle(todo)
     lock = threading.Lock()
+    read_record_types()  # the faults are made in threads
     with (
         tempfile.TemporaryDirectory() as folder,
         clusters.started(options.launcher, cpus=options.side_by_side) as cluster,

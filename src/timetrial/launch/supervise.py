@@ -29,6 +29,7 @@ from timetrial.errors import DiskError, LaunchError, StoreError
 from timetrial.launch import Elsewhere, Exit, Job, Launcher
 from timetrial.plan import FORMAT, Plan
 from timetrial.rundir import Done, LogWriter, RunDir, seal, write_atomically
+from timetrial.spec import read_record_types
 
 POLL_S: Final = 0.04  # how late a worker's end is seen at most; each look costs it a little
 LOOK_S: Final = 0.2
@@ -70,6 +71,7 @@ def supervise(
         RunLockedError: Another process works on this run.
         DiskError: The disk is full.
     """
+    read_record_types()  # launchers of other machines have threads
     _refuse_finished(run)
     with LogWriter(run.launcher_events) as log:
         _refuse_finished(run)  # another process may have finished it just now

@@ -33,6 +33,7 @@ from timetrial.spec.exchange import (
     Point,
     expected_sum,
 )
+from timetrial.spec.reading import read_record_types
 from timetrial.spec.rules import (
     MALFORMED,
     PROSE,
@@ -138,5 +139,6 @@ __all__ = [
     "for_workers",
     "parameter_count",
     "placed",
+    "read_record_types",
     "walk",
 ]
