@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 _ONE_AT_A_TIME: Final = threading.Lock()
+_OURS: Final = __name__.partition(".")[0]
 _read: set[type[msgspec.Struct]] = set()
 
 
@@ -28,6 +29,6 @@ def read_record_types() -> int:
 
 def _below(base: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
     for kind in base.__subclasses__():
-        if kind.__module__.startswith(("timetrial", "test")):  # other packages' are theirs
+        if kind.__module__.partition(".")[0] == _OURS:
             yield kind
         yield from _below(kind)
