@@ -50,7 +50,6 @@ WORKERS: Final = 2
 LOCAL_STEPS: Final = 300
 ERROR_MAX: Final = 0.15
 STALL_S: Final = 5.0  # beyond three times the median
-GLOO_TRIPS: Final = 2  # of a message: its ring asks first whether the other is ready
 _RATES: Final = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
 
 
@@ -286,14 +285,9 @@ def of_network(text: str) -> tuple[float, float]:
 
 def asked_for_s(rate: float, delay_s: float, gradient_bytes: int) -> float:
     """Return the exchange by rate and delay alone: frames of 1,500 bytes, gloo's ring."""
-    payload = scaling.SEGMENT_BYTES / 1514
-    network = scaling.Network(
-        bandwidth_bit_per_s=rate * payload,
-        round_trip_s=2 * delay_s,
-        window_bytes=scaling.GLOO_AHEAD_BYTES,
-        part_bytes=scaling.GLOO_PART_BYTES,
+    return scaling.gradient_exchange_s(
+        gradient_bytes, WORKERS, rate_bit_per_s=rate, delay_s=delay_s
     )
-    return scaling.exchange_s(gradient_bytes, WORKERS, network, trips=GLOO_TRIPS)
 
 
 # --- words ---------------------------------------------------------------------------------------

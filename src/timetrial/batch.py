@@ -46,7 +46,7 @@ from timetrial.store import RunRecord
 from timetrial.tasks.networks import shards
 
 DEFAULT_SEEDS: Final = 3
-_SET_BY_SUITES: Final = ("task", "suite", "light_steps", "seeds_max")
+_SET_BY_SUITES: Final = ("task", "suite", "light_steps", "seeds_max", "probe_s")
 OPTIONS: Final = tuple(f for f in Request.__struct_fields__ if f not in _SET_BY_SUITES)
 RUNS_MAX: Final = 50  # of one system with `until`
 
@@ -235,6 +235,7 @@ class Batch:
             partition=what.partition,
             cluster=request.cluster,
             exchange=exchange,
+            probe_s=request.probe_s,
         )
         launcher = _launcher(draft)
         if isinstance(launcher, Settles):

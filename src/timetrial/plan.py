@@ -120,6 +120,7 @@ class Plan(Record, frozen=True, kw_only=True):
     partition: str = SHUFFLED  # which examples each of them sees
     cluster: str | None = None  # where the launcher runs: hosts file, address or partition
     exchange: Exchange | None = None  # what is measured, in a run that learns nothing
+    probe_s: float | None = None  # a probe: so many seconds of training, only to measure speed
 
     @property
     def subject(self) -> Task | Exchange:
@@ -177,6 +178,7 @@ class Request(Record, frozen=True, kw_only=True):
     cluster: str | None = None
     settings: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     script: tuple[str, ...] = ()  # open division: a command of one's own, as typed
+    probe_s: float | None = None  # measure only speed, for about so many seconds of training
 
 
 def find_task(name: str) -> Task:

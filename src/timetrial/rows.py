@@ -261,6 +261,30 @@ class Scaling(Record, frozen=True, kw_only=True):
     notes: Sequence[str]
 
 
+class FrontPoint(Record, frozen=True, kw_only=True):
+    """One system by predicted time and cost, with 95 % intervals of the next run."""
+
+    system: str
+    time_s: float
+    time_low_s: float | None
+    time_high_s: float | None
+    cost: float
+    cost_low: float | None
+    cost_high: float | None
+    on_front: bool
+    chance: float | None  # to keep both limits
+
+
+class Front(Record, frozen=True, kw_only=True):
+    """Systems by time and cost: on the front is what none beats in both."""
+
+    title: str
+    currency: str
+    deadline_s: float | None
+    cost_limit: float | None
+    points: Sequence[FrontPoint]
+
+
 class Findings(Record, frozen=True, kw_only=True):
     """All that one report shows."""
 
@@ -280,3 +304,4 @@ class Findings(Record, frozen=True, kw_only=True):
     tables: Sequence[Table] = ()  # of suites
     scalings: Sequence[Scaling] = ()
     exchanges: Sequence[ExchangeCurve] = ()
+    fronts: Sequence[Front] = ()

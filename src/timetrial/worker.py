@@ -32,7 +32,7 @@ from typing import Final, cast, final
 from timetrial import plan as plans
 from timetrial._registry import load_object
 from timetrial.datasets.load import load_splits
-from timetrial.engine import checkpoint, loop, metrics
+from timetrial.engine import checkpoint, loop, metrics, probing
 from timetrial.engine.clock import Laps, SegmentClock, boot_id
 from timetrial.engine.events import (
     WORKER_LOG,
@@ -351,6 +351,8 @@ class Worker:
             budget_left_s=budget_left_s,
             team=team,
         )
+        if plan.probe_s is not None:
+            return probing.probe(implementation, session, plan.probe_s)
         reached = team.agree(_reached(plan, past, step))
         return loop.train(implementation, session, step=step, reached=reached)
 

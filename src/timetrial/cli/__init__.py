@@ -17,6 +17,7 @@ from timetrial.cli import (
     compare,
     data,
     doctor,
+    forecasts,
     listing,
     parity,
     report,
@@ -67,6 +68,9 @@ app.command("show")(show.show)
 app.command("doctor")(doctor.doctor)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("probe")(forecasts.probe)
+app.command("predict")(forecasts.predict)
+app.command("recommend")(forecasts.recommend)
 app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")

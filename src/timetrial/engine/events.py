@@ -164,6 +164,16 @@ class Measured(Record, frozen=True, kw_only=True, tag_field="event", tag="measur
     table: tuple[tuple[int, ...], ...] = ()  # of the confusion matrix: label × predicted class
 
 
+class Timed(Record, frozen=True, kw_only=True, tag_field="event", tag="timed"):
+    """A probe timed an evaluation of the first `examples` of a split: no metric is kept."""
+
+    t_ns: int
+    step: int
+    split: SplitName
+    examples: int
+    seconds: float
+
+
 class Checkpointed(Record, frozen=True, kw_only=True, tag_field="event", tag="checkpointed"):
     """A state is safely on disk."""
 
@@ -255,6 +265,7 @@ WorkerEvent: TypeAlias = (
     | Refused
     | Ended
     | Exchanged
+    | Timed
 )
 
 LAUNCHER_LOG: Final = LogReader[LauncherEvent](LauncherEvent)  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ def train(implementation: Implementation, session: Session, *, step: int, reache
     saved_ns = time.monotonic_ns()
     while not (reached and plan.target is not None):
         clock.enter("train", step=step)
-        step, pace = _advance(implementation, session, step)
+        step, pace = advance(implementation, session, step)
         due = step % plan.rhythm.eval_every_steps == 0 or step >= plan.steps_max
         if pace == STOP and not due:  # an evaluation that is due would never be made up for
             return _stop(implementation, session, step)
@@ -97,12 +97,12 @@ def train(implementation: Implementation, session: Session, *, step: int, reache
         if seen.stop:
             return _stop(implementation, session, step)
         if seen.save:
-            _save(implementation, session, step)
+            save(implementation, session, step)
             saved_ns = time.monotonic_ns()
 
     if session.team.rank == 0:
         _look_last(implementation, session, step)
-    _save(implementation, session, step)
+    save(implementation, session, step)
     clock.enter("teardown", step=step, sync=True)
     if reached:
         return Outcome("reached", step, "")
@@ -149,12 +149,12 @@ def _look_last(implementation: Implementation, session: Session, step: int) -> N
 
 
 def _stop(implementation: Implementation, session: Session, step: int) -> Outcome:
-    _save(implementation, session, step)
+    save(implementation, session, step)
     session.clock.enter("teardown", step=step, sync=True)
     return Outcome(None, step, "asked to stop")
 
 
-def _advance(implementation: Implementation, session: Session, step: int) -> tuple[int, int]:
+def advance(implementation: Implementation, session: Session, step: int) -> tuple[int, int]:
     """Train up to the next evaluation; return the step reached, and STOP or NO_TIME if it was so.
 
     Several workers do the same steps in the same stretches: worker 0 says how long these are.
@@ -243,7 +243,8 @@ def _meets_target(plan: Plan, seen: Evaluated) -> bool:
     return target.met_by(metrics.metric_value(target.metric, seen))
 
 
-def _save(implementation: Implementation, session: Session, step: int) -> None:
+def save(implementation: Implementation, session: Session, step: int) -> None:
+    """Write the state that a run can go on from."""
     session.clock.enter("checkpoint", step=step)
     rank = session.team.rank
     name, size, digest = checkpoint.save(session.run, step, implementation.state(), rank=rank)

@@ -38,7 +38,16 @@ from timetrial.findings.exchanges import (
     exchange_rows,
     latency_among,
 )
-from timetrial.findings.groups import Group, Ran, group_runs, place_of, system_of, targets_of
+from timetrial.findings.groups import (
+    Group,
+    Ran,
+    framework_version,
+    group_runs,
+    machine_name,
+    place_of,
+    system_of,
+    targets_of,
+)
 from timetrial.findings.paying import Latency, answers_of, exchange_rate_row
 from timetrial.findings.pictures import (
     bar_of,
@@ -63,9 +72,11 @@ __all__ = [
     "epochs_row",
     "families",
     "fit_rows",
+    "framework_version",
     "group_runs",
     "light_note",
     "line_of",
+    "machine_name",
     "own_value_row",
     "per_run_row_of",
     "place_of",

@@ -10,11 +10,12 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from timetrial import machine, references
+from timetrial import machine
 from timetrial.engine.metrics import metric_value
 from timetrial.findings.groups import Group, Ran, cores_here, crowding, targets_of
 from timetrial.findings.scripts import script_notes
 from timetrial.meter.together import PEAKS_APART
+from timetrial.references import convergence
 from timetrial.rows import Row
 from timetrial.spec import Metric, Target
 from timetrial.stats import clocks, communication, intervals, measures, rules
@@ -132,20 +133,18 @@ def gate_notes(group: Group, target: Target, times: Sequence[measures.TimeToTarg
         return ["steps are what the script says they are"]
     if len(times) < GATE_RUNS_MIN or not all(time.reached for time in times):
         return []
-    for point in references.convergence_points():
-        if (point.task_hash, point.target) == (group.system.task_hash, str(target)):
-            reference = rules.reference_point(
-                np.array(point.steps, dtype=np.float64), point.batch_size, spread="checker"
-            )
-            gate = rules.convergence_gate(reference, np.array([time.seconds for time in times]))
-            if gate.verdict == "within":
-                return []
-            return [
-                f"convergence gate: {gate.verdict} beside the reference ({len(point.steps)} runs, "
-                f"{point.date}): {gate.submission_mean:.0f} steps, allowed {gate.minimum:.0f} to "
-                f"{gate.maximum:.0f} (Olympic means, MLPerf's rule)"
-            ]
-    return []
+    known = convergence.steps_to(group.system.task_hash, target)
+    if known is None or not known.reached.all():
+        return []
+    reference = rules.reference_point(known.steps, known.batch_size, spread="checker")
+    gate = rules.convergence_gate(reference, np.array([time.seconds for time in times]))
+    if gate.verdict == "within":
+        return []
+    return [
+        f"convergence gate: {gate.verdict} beside the reference ({len(known.steps)} runs, "
+        f"{known.date}): {gate.submission_mean:.0f} steps, allowed {gate.minimum:.0f} to "
+        f"{gate.maximum:.0f} (Olympic means, MLPerf's rule)"
+    ]
 
 
 def olympic_row(group: Group, target: Target) -> list[Row]:

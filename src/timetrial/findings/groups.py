@@ -73,7 +73,7 @@ def group_runs(records: Sequence[RunRecord]) -> list[Group]:
     """Return the runs by system.
 
     Left out: runs that never began or can still go on, those of an A/A calibration, which share
-    their seeds on purpose, and those that measure (`exchanges.exchange_groups`).
+    their seeds on purpose, probes, and those that measure (`exchanges.exchange_groups`).
     """
     groups: dict[System, list[RunRecord]] = {}
     for record in records:
@@ -83,24 +83,16 @@ def group_runs(records: Sequence[RunRecord]) -> list[Group]:
 
 
 def counts(record: RunRecord) -> bool:
-    """Return whether a run has ended and is in estimates."""
-    return record.status is not None and record.plan.calibration is None
+    """Return whether a run has ended and is in estimates; a probe is none of them."""
+    plan = record.plan
+    return record.status is not None and plan.calibration is None and plan.probe_s is None
 
 
 def system_of(record: RunRecord) -> System:
     """Return what the run must share with others to be averaged with them."""
     plan = record.plan
     version = framework_version(record)
-    name = "unknown machine"
-    software = f"{plan.framework} {version}".strip()
-    if plan.script:
-        software = f"{plan.framework}: {command.name_of(plan)} ({version})"
-    if record.machine is not None:
-        name = machine.system_name(
-            record.machine, cores=plan.cores, device=plan.device, software=software
-        )
-    if plan.memory_bytes is not None:
-        name += f", {plan.memory_bytes / 2**30:.3g} GiB limit"
+    name = machine_name(record)
     place = place_of(record)
     declared = [part for part in (plan.provider, plan.region, plan.image) if part]
     several = plan.workers > 1  # how workers learn together says nothing of one
@@ -133,6 +125,24 @@ def system_of(record: RunRecord) -> System:
         algorithm=plan.algorithm if several else ALLREDUCE,
         partition=plan.partition if several else SHUFFLED,
         cluster=plan.cluster,
+    )
+
+
+def machine_name(record: RunRecord) -> str:
+    """Return machine, cores, software and memory limit: what a run was made on, in words."""
+    plan, version = record.plan, framework_version(record)
+    software = f"{plan.framework} {version}".strip()
+    if plan.script:
+        software = f"{plan.framework}: {command.name_of(plan)} ({version})"
+    name = "unknown machine"
+    if record.machine is not None:
+        name = machine.system_name(
+            record.machine, cores=plan.cores, device=plan.device, software=software
+        )
+    return (
+        name
+        if plan.memory_bytes is None
+        else (f"{name}, {plan.memory_bytes / 2**30:.3g} GiB limit")
     )
 
 

@@ -76,6 +76,7 @@ from timetrial.spec.rules import (
 )
 from timetrial.spec.scaling import for_workers
 from timetrial.spec.shapes import Placed, parameter_count, placed, walk
+from timetrial.spec.work import Work, step_work
 
 __all__ = [
     "ITEM_BYTES",
@@ -134,11 +135,13 @@ __all__ = [
     "Target",
     "Task",
     "TrainView",
+    "Work",
     "Workload",
     "expected_sum",
     "for_workers",
     "parameter_count",
     "placed",
     "read_record_types",
+    "step_work",
     "walk",
 ]

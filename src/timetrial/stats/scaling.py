@@ -31,6 +31,8 @@ from timetrial.stats.intervals import Estimate
 from timetrial.stats.speedup import ring_bytes
 
 SEGMENT_BYTES: Final = 1448  # of a TCP segment on Ethernet: 1,500 - 20 (IP) - 32 (TCP, timestamps)
+FRAME_BYTES: Final = 1514  # that carries it: 1,500 and Ethernet's header
+GLOO_TRIPS: Final = 2  # of a message: its ring asks first whether the other is ready
 FIRST_SEGMENTS: Final = 10
 """Segments that TCP sends before it has heard of any. Source: RFC 6928, section 2."""
 GLOO_AHEAD_BYTES: Final = 2 * 2**20
@@ -81,6 +83,22 @@ def exchange_s(
     reachable = each > network.window_bytes
     rate = network.reachable_bit_per_s() if reachable else network.bandwidth_bit_per_s
     return rounds * network.round_trip_s + 8 * messages * each / rate
+
+
+def gradient_exchange_s(
+    size_bytes: float, workers: int, *, rate_bit_per_s: float, delay_s: float
+) -> float:
+    """Return the seconds of gloo's all-reduce of gradients by the network's rate and delay alone.
+
+    The rate is that of Ethernet frames of 1,514 bytes, each way; the delay is one way.
+    """
+    network = Network(
+        bandwidth_bit_per_s=rate_bit_per_s * SEGMENT_BYTES / FRAME_BYTES,
+        round_trip_s=2 * delay_s,
+        window_bytes=GLOO_AHEAD_BYTES,
+        part_bytes=GLOO_PART_BYTES,
+    )
+    return exchange_s(size_bytes, workers, network, trips=GLOO_TRIPS)
 
 
 def opening_s(size_bytes: float, network: Network) -> float:

@@ -1,0 +1,176 @@
+"""Probes and runs become systems with a pace; those shipped know more than the own machine."""
+
+from __future__ import annotations
+
+import importlib.resources
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from timetrial import references
+from timetrial.errors import FormatError
+from timetrial.findings import framework_version, machine_name, place_of
+from timetrial.spec import Precision, Record
+from timetrial.stats import speed
+from timetrial.stats.forecast import Noise, Pace, run_to_run
+from timetrial.stats.speed import Speed
+from timetrial.store import RunRecord
+
+SHIPPED: Final = "probes.toml"
+DEGREES_MIN: Final = 5  # of freedom, below which the shipped noise speaks for the store's own
+
+
+class Probed(Record, frozen=True, kw_only=True):
+    """One system and how fast it is at one task."""
+
+    task: str
+    task_hash: str
+    framework: str
+    version: str
+    device: str
+    cores: int
+    precision: Precision
+    machine: str  # such as "Intel Xeon Processor, 2 cores, torch 2.13.0+cpu"
+    pace: Pace
+    probe_s: float  # how long the probes took on the headline clock, together
+    date: str
+    drift: float | None = None  # of the newest probe
+    eval_examples: int | None = None  # that the last look saw
+    evidence: tuple[str, ...] = ()  # runs and probes
+    provider: str | None = None
+    region: str | None = None
+    image: str | None = None
+    price_usd_per_h: float | None = None
+    memory_bytes: int | None = None
+    shipped: bool = False
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Return what decides how fast it is."""
+        return (
+            self.task_hash, self.framework, self.version, self.device, self.cores, self.precision,
+            self.machine, self.memory_bytes, self.provider, self.region, self.image,
+        )  # fmt: skip
+
+
+class _ShippedNoise(Record, frozen=True, kw_only=True):
+    noise: Noise
+    system: str
+    date: str
+    command: str
+
+
+class _Shipped(Record, frozen=True, kw_only=True):
+    run_to_run: _ShippedNoise
+    probed: tuple[Probed, ...] = ()
+
+
+def shipped_probes() -> tuple[Probed, ...]:
+    """Return the systems whose probes come with timetrial.
+
+    Raises:
+        FormatError: The shipped file is damaged.
+    """
+    return tuple(msgspec.structs.replace(one, shipped=True) for one in _shipped().probed)
+
+
+def _shipped() -> _Shipped:
+    content = (importlib.resources.files(references.__name__) / SHIPPED).read_bytes()
+    try:
+        return msgspec.toml.decode(content, type=_Shipped)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise FormatError(f"references/{SHIPPED}: {error}. Install timetrial again.") from error
+
+
+def probed_systems(records: Sequence[RunRecord]) -> list[Probed]:
+    """Return the systems that probes and whole runs of one worker show, and those shipped.
+
+    What was measured here comes first; a shipped system that is here too is left out.
+    """
+    groups: dict[tuple[object, ...], list[tuple[RunRecord, Speed]]] = {}
+    for record in records:
+        plan = record.plan
+        if record.done is None or plan.workers > 1 or plan.division != "closed":
+            continue
+        seen = speed.speed_of(record)
+        if seen is None or seen.eval_s is None:
+            continue
+        groups.setdefault(_probed(record, [(record, seen)]).key, []).append((record, seen))
+    here = [_probed(group[-1][0], group) for group in groups.values()]
+    known = {one.key for one in here}
+    return [*here, *(one for one in shipped_probes() if one.key not in known)]
+
+
+def _probed(record: RunRecord, seen: Sequence[tuple[RunRecord, Speed]]) -> Probed:
+    plan, place = record.plan, place_of(record)
+    speeds = [one for _, one in seen]
+    return Probed(
+        task=plan.task.name,
+        task_hash=plan.task_hash,
+        framework=plan.framework,
+        version=framework_version(record),
+        device=plan.device,
+        cores=plan.cores,
+        precision=plan.precision,
+        machine=machine_name(record),
+        pace=_pace(speeds),
+        probe_s=math.fsum(one.on_clock_s for one in speeds),
+        date=max(run.plan.created_utc for run, _ in seen)[:10],
+        drift=speeds[-1].drift,
+        eval_examples=speeds[-1].eval_examples,
+        evidence=tuple(run.run.path.name for run, _ in seen),
+        provider=place.provider,
+        region=place.region,
+        image=plan.image,
+        price_usd_per_h=plan.price_usd_per_h,
+        memory_bytes=plan.memory_bytes,
+    )
+
+
+def _pace(speeds: Sequence[Speed]) -> Pace:
+    """Return the means over probes; their own error shrinks as one over the root of their number.
+
+    The logarithmic mean of seconds per step: what `run_to_run` speaks of.
+    """
+    count = len(speeds)
+    after = [one.tear_down_s + one.checkpoint_s + (one.test_s or 0.0) for one in speeds]
+    within = [one.relative_error for one in speeds]
+    return Pace(
+        step_s=float(np.exp(np.mean([math.log(one.step_s) for one in speeds]))),
+        eval_s=_mean([one.eval_s or 0.0 for one in speeds]),
+        set_up_s=_mean([one.set_up_s for one in speeds]),
+        warm_up_s=_mean([one.warm_up_s for one in speeds]),
+        checkpoint_s=_mean([one.checkpoint_s for one in speeds]),
+        start_up_s=_mean([one.start_up_s for one in speeds]),
+        after_s=_mean(after),
+        relative_error=math.sqrt(math.fsum(error**2 for error in within)) / count,
+        probes=count,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def noise_of(records: Sequence[RunRecord]) -> tuple[Noise, str]:
+    """Return how much the same work varies from run to run, and where that is known from.
+
+    From the probes and runs given; where they say too little, from those that made the shipped
+    file.
+    """
+    groups: dict[tuple[object, ...], list[float]] = {}
+    for record in records:
+        seen = speed.speed_of(record) if record.done is not None else None
+        if seen is not None:
+            key = (*_probed(record, [(record, seen)]).key, record.plan.workers, record.plan.network)
+            groups.setdefault(key, []).append(seen.step_s)
+    own = run_to_run([np.array(values) for values in groups.values()])
+    if own is not None and own.degrees >= DEGREES_MIN:
+        return own, f"{own.runs} runs of {own.systems} systems here"
+    known = _shipped().run_to_run
+    return known.noise, (
+        f"{known.noise.runs} runs of {known.noise.systems} systems on {known.system}, {known.date}"
+    )
