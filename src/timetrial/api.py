@@ -117,12 +117,16 @@ def plans(
     watcher: Watcher | None = None,
     **choices: object,
 ) -> list[Plan]:
-    """Return the plans that `run` would run, without running any."""
+    """Return the plans that `run` would run, without running any; nothing is fetched.
+
+    A plan whose data are not on this machine names no files of them.
+    """
     requests, file_seeds, _ = expand(what, choices)
     chosen = seeds if seeds is not None else file_seeds
     if chosen is not None:
         requests = uncapped(requests)
-    batch = Batch(Path(DEFAULT_STORE), watcher or SilentWatcher(), default_command(what))
+    told = watcher or SilentWatcher()
+    batch = Batch(Path(DEFAULT_STORE), told, default_command(what), fetch=False)
     count = chosen if chosen is not None else default_seeds(what)
     return [batch.resolve(request, seed, "dry-run") for request, seed in paired(requests, count)]
 

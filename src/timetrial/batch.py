@@ -106,8 +106,11 @@ class _What(NamedTuple):
 class Batch:
     """The runs of one invocation: planned ahead, each run in its own directory."""
 
-    def __init__(self, place: Path, watcher: Watcher, command: Sequence[str]) -> None:
-        """Start with no runs."""
+    def __init__(
+        self, place: Path, watcher: Watcher, command: Sequence[str], *, fetch: bool = True
+    ) -> None:
+        """Start with no runs; `fetch` False: nothing is asked of the network, data may lack."""
+        self._fetch = fetch
         self._place = place
         self._watcher = watcher
         self.command = tuple(command)
@@ -265,7 +268,10 @@ class Batch:
         try:
             located = self._locate(found.info or find_dataset(task.dataset.name))
         except DataError as error:
-            raise _with_alternatives(error, found.task, request) from error
+            if self._fetch:
+                raise _with_alternatives(error, found.task, request) from error
+            name = task.dataset.name
+            located = sources.Located(dataset=name, files={}, places={}, passed_over=())
         return _What(
             learned=task,
             hash=task.hash(),
@@ -285,7 +291,7 @@ class Batch:
         """Return a task, a file's as it was when first asked for: one batch, one set of rules."""
         if name not in self._tasks:
             self._tasks[name] = owntask.find_task_or_file(
-                name, os.environ, fetch=True, progress=self._watcher.data
+                name, os.environ, fetch=self._fetch, progress=self._watcher.data
             )
         return self._tasks[name]
 
@@ -295,7 +301,7 @@ class Batch:
             self._files[key] = prepare(
                 dataset,
                 sources.search_path(os.environ),
-                fetch=True,
+                fetch=self._fetch,
                 progress=self._watcher.data,
             )
         return self._files[key]

@@ -65,6 +65,11 @@ def percent(fraction: float, digits: int = 2) -> str:
     return f"{100 * fraction:.{digits}f} %"
 
 
+def count(number: int, noun: str) -> str:
+    """Return "1 core" or "2 cores"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def money(amount: float, unit: str = "USD") -> str:
     """Return an amount as "0.0213 USD" or "1,234.50 USD": never with a prefix."""
     if not math.isfinite(amount):

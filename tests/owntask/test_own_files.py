@@ -122,7 +122,7 @@ def test_a_grid_file_runs_its_own_task_beside_another(
     grid = '[[run]]\nprecision = ["float32", "float64"]\n[[run]]\ntask = "digits-cnn"\n'
     file.write_text(f"{own}\n{grid}", encoding="utf-8")
 
-    plans = call("run", file, "--seeds", "1", "--dry-run").json()
+    plans = call("run", file, "--seeds", "1", "--dry-run", "--json").json()
 
     seen = [(plan["task"]["name"], plan["precision"]) for plan in plans]
     assert seen == [("grid", "float32"), ("grid", "float64"), ("digits-cnn", "float32")]
@@ -135,7 +135,7 @@ def test_a_grid_file_names_task_files_beside_it(
     grid.write_text('[[run]]\ntask = ["own_task.py", "own_task.toml"]\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    plans = call("run", grid, "--seeds", "1", "--dry-run").json()
+    plans = call("run", grid, "--seeds", "1", "--dry-run", "--json").json()
 
     assert [plan["task"]["name"] for plan in plans] == ["tumours-mlp", "handwritten"]
 
@@ -177,7 +177,7 @@ def test_the_example_package_is_listed_and_planned_like_a_built_in_task(
 ) -> None:
     listed = run_timetrial("list", "tasks", env=installed)
     shown = run_timetrial("show", "digits-mlp", "--markdown", env=installed)
-    planned = run_timetrial("run", "digits-mlp", "--seeds=1", "--dry-run", env=installed)
+    planned = run_timetrial("run", "digits-mlp", "--seeds=1", "--dry-run", "--json", env=installed)
 
     assert "digits-mlp" in listed.out
     assert "two hidden layers" in shown.out

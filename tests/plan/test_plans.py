@@ -89,7 +89,7 @@ def test_a_dry_run_prints_the_plans_and_makes_no_store(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    plans = call("run", "digits-cnn", "--precision=float32,float64", "--seeds=2", "--dry-run")
+    plans = call("run", "digits-cnn", "--precision=float32,float64", "--seeds=2", "--dry-run", "--json")
 
     assert [plan["precision"] for plan in plans.json()] == ["float32", "float64"] * 2
     assert list(tmp_path.iterdir()) == []
@@ -104,8 +104,8 @@ def test_options_overrule_a_file_and_what_is_left_out_does_not(
         'division = "open"\nset = { steps_max = 34 }\n'
     )
 
-    as_written = call("run", path, "--dry-run").json()
-    overruled = call("run", path, "--precision=float32", "--seeds=2", "--dry-run").json()
+    as_written = call("run", path, "--dry-run", "--json").json()
+    overruled = call("run", path, "--precision=float32", "--seeds=2", "--dry-run", "--json").json()
 
     assert len(as_written) == 1
     assert as_written[0]["division"] == "open"
@@ -116,7 +116,7 @@ def test_options_overrule_a_file_and_what_is_left_out_does_not(
 
 
 def test_the_example_grid_is_planned(call: Callable[..., Outcome]) -> None:
-    plans = call("run", ROOT / "examples/grid.toml", "--dry-run").json()
+    plans = call("run", ROOT / "examples/grid.toml", "--dry-run", "--json").json()
 
     assert len(plans) >= 4
     assert len({plan["precision"] for plan in plans}) == 2

@@ -15,6 +15,7 @@ import typer
 from timetrial import __version__
 from timetrial.cli import (
     compare,
+    convergence,
     data,
     doctor,
     forecasts,
@@ -74,6 +75,7 @@ app.command("recommend")(forecasts.recommend)
 app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")
+app.add_typer(convergence.app, name="convergence")
 
 
 def main() -> None:

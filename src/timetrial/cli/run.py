@@ -159,7 +159,10 @@ def run(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plans, run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print what it would take and cost, run nothing; --json: the plans."
+        ),
     ] = False,
     resume: Annotated[
         bool,
@@ -213,7 +216,7 @@ def run(
         _refuse_scripts(names, division)
     one = names[0] if len(names) == 1 else names
     if dry_run:
-        options.echo_json(api.plans(one, seeds=seeds, **choices))
+        _look_ahead(one, seeds, store, choices, json=json)
         return
     place = api.find_store(store, () if resume else one)
     with ProgressWatcher(quiet=json) as watcher:
@@ -239,6 +242,26 @@ def run(
     if any(record.status in (None, *FAILED) for record in runs):
         print(_failures(runs), file=sys.stderr)
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _look_ahead(
+    what: str | list[str],
+    seeds: int | None,
+    place: Path | None,
+    choices: dict[str, Any],
+    *,
+    json: bool,
+) -> None:
+    """Print what would be run, with the time and cost it would take."""
+    from rich.console import Console
+
+    from timetrial import api, outlook, report
+
+    if json:
+        options.echo_json(api.plans(what, seeds=seeds, **choices))
+        return
+    seen = outlook.ahead(what, seeds=seeds, store_dir=place, **choices)
+    report.print_tables([seen.table], Console(soft_wrap=False))
 
 
 def _own_command(what: Sequence[str] | None, task: str, *, resume: bool) -> tuple[str, ...]:

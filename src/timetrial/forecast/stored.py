@@ -80,19 +80,24 @@ def read_predictions(store: Path) -> list[Prediction]:
     """
     found: list[Prediction] = []
     for path in sorted((store / FOLDER).glob("*.json")):
-        try:
-            made = msgspec.json.decode(path.read_bytes(), type=Prediction)
-        except MALFORMED as error:
+        found.append(_decode(path))
+    return sorted(found, key=lambda made: made.made_utc)
+
+
+def _decode(path: Path) -> Prediction:
+    try:
+        seen = msgspec.json.decode(path.read_bytes())
+        number = seen.get("format") if isinstance(seen, dict) else None
+        if isinstance(number, int) and number > FORMAT:
             raise FormatError(
-                f"{path} is no prediction: {error}. It was damaged; restore it or move it away."
-            ) from error
-        if made.format > FORMAT:
-            raise FormatError(
-                f"{path} has format {made.format}; this timetrial reads up to format {FORMAT}. "
+                f"{path} has format {number}; this timetrial reads up to format {FORMAT}. "
                 "Install a newer timetrial to read it."
             )
-        found.append(made)
-    return sorted(found, key=lambda made: made.made_utc)
+        return msgspec.convert(seen, Prediction)
+    except MALFORMED as error:
+        raise FormatError(
+            f"{path} is no prediction: {error}. It was damaged; restore it or move it away."
+        ) from error
 
 
 def scored(

@@ -107,6 +107,8 @@ def probed_systems(records: Sequence[RunRecord]) -> list[Probed]:
 def _probed(record: RunRecord, seen: Sequence[tuple[RunRecord, Speed]]) -> Probed:
     plan, place = record.plan, place_of(record)
     speeds = [one for _, one in seen]
+    declared = [run.plan.price_usd_per_h for run, _ in seen]
+    prices = [price for price in declared if price is not None]
     return Probed(
         task=plan.task.name,
         task_hash=plan.task_hash,
@@ -125,7 +127,7 @@ def _probed(record: RunRecord, seen: Sequence[tuple[RunRecord, Speed]]) -> Probe
         provider=place.provider,
         region=place.region,
         image=plan.image,
-        price_usd_per_h=plan.price_usd_per_h,
+        price_usd_per_h=prices[-1] if prices else None,
         memory_bytes=plan.memory_bytes,
     )
 

@@ -327,7 +327,7 @@ def score_table(found: Sequence[Scored], card: ScoreCard | None, waiting: int) -
 def card_words(card: ScoreCard) -> list[str]:
     """Say how good the predictions were."""
     return [
-        f"{card.n} predictions: median error {_shares(card.median_error)}",
+        f"{units.count(card.n, 'prediction')}: median error {_shares(card.median_error)}",
         f"median half-width of the 95 % intervals {units.percent(card.median_half_width, 1)}",
         f"the intervals held {_shares(card.coverage)} of the runs (they should hold 95 %)",
         f"the longest probe took {units.percent(card.largest_probe_share, 1)} of its run's time",

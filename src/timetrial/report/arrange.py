@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from timetrial.report.exchange_words import answer_sentences
+from timetrial.report.front_words import front_sentence
 from timetrial.report.scaling_words import scaling_sentences
 from timetrial.report.words import (
     HEADLINE_MEASURE,
@@ -301,13 +302,14 @@ def _step_charts(curves: Sequence[StepCurve]) -> list[list[StepCurve]]:
 def answers(findings: Findings, systems: Systems) -> list[str]:
     """Return the verdicts as sentences, the first answer first; what was measured where none is.
 
-    Then what the numbers of workers come to; it stands in the place of what was measured too. Then
-    what the networks are.
+    Then what the numbers of workers come to and which system is on the front; they stand in the
+    place of what was measured too. Then what the networks are.
     """
     rows = [row for row in findings.rows if row.origin == "measured"]
     exchanged = answer_sentences(rows, [systems.labels[row_key(row)] for row in rows])
     told = [verdict_sentence(verdict, findings, systems) for verdict in findings.verdicts]
     told += scaling_sentences(findings.scalings)
+    told += [front_sentence(front) for front in findings.fronts]
     if told:
         return [*told, *exchanged]
     headlines = [row for section in sections(findings) for row in section.headline]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,7 +57,14 @@ def duration_axis(high: float, count: int) -> Axis:
     return Axis(0.0, high * 1.02, tuple(Tick(value, time_label(value)) for value in values))
 
 
-def _log_axis(low: float, high: float, count: int) -> Axis:
+def _log_axis(
+    low: float, high: float, count: int, label: Callable[[float], str] | None = None
+) -> Axis:
+    """Return a logarithmic axis with a little white at both ends; ticks are durations, or `label`.
+
+    Where no round value lies inside, the ends are the ticks.
+    """
+    words = label or time_label
     low, high = low / 1.1, high * 1.1
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1, 2, 5), (1, 3), (1,)):
@@ -65,7 +72,8 @@ def _log_axis(low: float, high: float, count: int) -> Axis:
         inside = [value for value in values if low <= value <= high]
         if len(inside) <= count:
             break
-    return Axis(low, high, tuple(Tick(value, time_label(value)) for value in inside), log=True)
+    ticks = inside if len(inside) > 1 else [low * 1.1, high / 1.1]
+    return Axis(low, high, tuple(Tick(value, words(value)) for value in ticks), log=True)
 
 
 def step_axis(curves: Sequence[StepCurve], count: int) -> Axis:
@@ -150,6 +158,11 @@ def _nice_step(rough: float) -> float:
 def span_axis(low: float, high: float, count: int) -> Axis:
     """Return a logarithmic axis of seconds that holds both ends, with about `count` ticks."""
     return _log_axis(low, high, count)
+
+
+def money_axis(low: float, high: float, count: int, currency: str) -> Axis:
+    """Return a logarithmic axis of amounts that holds both ends, with about `count` ticks."""
+    return _log_axis(low, high, count, lambda value: trimmed(quantity(value, currency)))
 
 
 def size_axis(sizes: Sequence[int], count: int) -> Axis:

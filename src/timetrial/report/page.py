@@ -27,6 +27,7 @@ from timetrial.report.arrange import (
 from timetrial.report.charts import curve_chart, segment_chart, step_chart
 from timetrial.report.page_confusion import confusion_body
 from timetrial.report.page_exchanges import exchange_body
+from timetrial.report.page_front import front_body
 from timetrial.report.page_scaling import study_body
 from timetrial.report.page_suites import curve_figure, suite_body
 from timetrial.report.page_tables import SectionTables, linked, runs_table, text
@@ -97,7 +98,8 @@ def _answer(answer: str) -> str:
 
 
 def _navigation(findings: Findings, found: Sequence[Section]) -> str:
-    links = [(f"u{n}", text(table.suite)) for n, table in enumerate(findings.tables, 1)]
+    links = [(f"v{n}", "Time and cost") for n, _ in enumerate(findings.fronts, 1)]
+    links += [(f"u{n}", text(table.suite)) for n, table in enumerate(findings.tables, 1)]
     links += [
         (f"w{n}", text(f"{study.task}, workers"))
         for n, study in enumerate(studies(findings.scalings), 1)
@@ -115,6 +117,10 @@ def _navigation(findings: Findings, found: Sequence[Section]) -> str:
 
 def _main(findings: Findings, found: Sequence[Section], systems: Systems) -> list[str]:
     parts = [
+        _block(f"v{n}", text(f"Time and cost: {front.title}"), front_body(front, f"v{n}"))
+        for n, front in enumerate(findings.fronts, 1)
+    ]
+    parts += [
         _block(f"u{n}", text(f"{table.suite}: {table.title}"), suite_body(table, f"u{n}"))
         for n, table in enumerate(findings.tables, 1)
     ]

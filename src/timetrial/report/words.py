@@ -315,6 +315,11 @@ def row_sentence(row: Row, name: str) -> str:
         return f"With {name}, the time in which {task} reaches {goal} is unknown (n = {row.n})."
     interval = interval_text(row)
     ends = interval if interval == "no interval" else f"95 % interval {interval}"
+    if row.origin == "predicted":
+        return (
+            f"With {name}, the next run of {task} is predicted to reach {goal} in "
+            f"{value_text(row)} ({ends}; steps of n = {row.n})."
+        )
     return f"With {name}, {task} reaches {goal} in {value_text(row)} ({ends}; n = {row.n})."
 
 

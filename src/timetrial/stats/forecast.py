@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import scipy.special
 import scipy.stats
 from jaxtyping import Bool, Float
 
@@ -83,6 +84,10 @@ def draw_steps(
 ) -> Float[np.ndarray, " draws"]:
     """Return steps of a further run: infinite where the run drawn missed the target.
 
+    Few runs show too little of the distribution's ends. So what was drawn is moved away from the
+    mean by what Student's t adds to the normal interval of one more of n + 1 values; with 20 runs
+    that is 12 %. Fewer than half of the fewest steps seen are never drawn.
+
     Raises:
         UsageError: No run.
     """
@@ -95,6 +100,15 @@ def draw_steps(
     weights = generator.dirichlet(np.ones(n), size=draws)
     places = (weights.cumsum(axis=1) > generator.random((draws, 1))).argmax(axis=1)
     drawn: Float[np.ndarray, " draws"] = values[places]
+    finite = values[np.isfinite(values)]
+    if len(finite) < 2:
+        return drawn
+    known = len(finite)
+    student = scipy.special.stdtrit(known - 1, 0.975) / scipy.special.ndtri(0.975)
+    wider = float(student) * math.sqrt((known + 1) / (known - 1))
+    centre = finite.mean()
+    ends = np.isfinite(drawn)
+    drawn[ends] = np.maximum(centre + wider * (drawn[ends] - centre), finite.min() / 2)
     return drawn
 
 
