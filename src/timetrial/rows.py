@@ -261,6 +261,26 @@ class Scaling(Record, frozen=True, kw_only=True):
     notes: Sequence[str]
 
 
+class Limit(Record, frozen=True, kw_only=True):
+    """What a training step of one system is made of, and how close it came to the ceilings.
+
+    `parts` are shares of the step: data, communication, Python, and the rest as arithmetic or
+    memory, whichever alone would take longer at its ceiling.
+    """
+
+    task: str
+    framework: str
+    system: str
+    n: int
+    step_s: float
+    parts: Mapping[str, float]
+    bottleneck: str
+    share_of_matmul: float  # of the ceiling `matmul`
+    share_of_triad: float
+    matmul: str  # such as "matmul_fp32"
+    measured: str  # date of the ceilings
+
+
 class FrontPoint(Record, frozen=True, kw_only=True):
     """One system by predicted time and cost, with 95 % intervals of the next run."""
 
@@ -305,3 +325,4 @@ class Findings(Record, frozen=True, kw_only=True):
     scalings: Sequence[Scaling] = ()
     exchanges: Sequence[ExchangeCurve] = ()
     fronts: Sequence[Front] = ()
+    limits: Sequence[Limit] = ()

@@ -174,7 +174,9 @@ def test_a_dry_run_shows_the_command(
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, LINE)
 
-    [plan] = call("run", "./train.py", *OPEN, "--seeds=1", "--budget=5s", "--dry-run", "--json").json()
+    [plan] = call(
+        "run", "./train.py", *OPEN, "--seeds=1", "--budget=5s", "--dry-run", "--json"
+    ).json()
 
     assert plan["script"] == [sys.executable, str(path)]
     assert (plan["budget_s"], plan["target"]["split"]) == (5.0, "test")

@@ -89,7 +89,9 @@ def test_a_dry_run_prints_the_plans_and_makes_no_store(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    plans = call("run", "digits-cnn", "--precision=float32,float64", "--seeds=2", "--dry-run", "--json")
+    plans = call(
+        "run", "digits-cnn", "--precision=float32,float64", "--seeds=2", "--dry-run", "--json"
+    )
 
     assert [plan["precision"] for plan in plans.json()] == ["float32", "float64"] * 2
     assert list(tmp_path.iterdir()) == []

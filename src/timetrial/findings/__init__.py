@@ -7,6 +7,7 @@ costs       what a run costs, where the price is known
 verdicts    two systems compared; the machine's own noise
 scaling     systems that differ in the number of workers alone
 exchanges   bandwidth and latency between workers, from runs that measure them
+limits      how close training came to its machine's ceilings
 paying      how many workers pay, and how fast their network must be
 pictures    curves, bars, run lines, machine facts
 """
@@ -48,6 +49,7 @@ from timetrial.findings.groups import (
     system_of,
     targets_of,
 )
+from timetrial.findings.limits import limit_of, limit_rows
 from timetrial.findings.paying import Latency, answers_of, exchange_rate_row
 from timetrial.findings.pictures import (
     bar_of,
@@ -98,6 +100,7 @@ def assemble(
     """Return all that a report of these runs shows."""
     groups = group_runs(records)
     rows = [row for group in groups for row in [*rows_of(group, after_s), *cost_rows(group)]]
+    rows += [row for group in groups for row in limit_rows(group)]
     measured = exchange_groups(records)
     rows += [row for group in measured for row in exchange_rows(group)]
     scalings = scalings_of(groups, after_s, latency_among(measured))
@@ -130,6 +133,7 @@ def assemble(
         confusions=[seen for group in groups if (seen := confusion_of(group)) is not None],
         step_curves=[steps for group in groups if (steps := step_curve_of(group)) is not None],
         scalings=scalings,
+        limits=[limit for group in groups if (limit := limit_of(group)) is not None],
         exchanges=[drawn for group in measured if (drawn := exchange_curve(group)) is not None],
     )
 

@@ -157,19 +157,24 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def noise_of(records: Sequence[RunRecord]) -> tuple[Noise, str]:
-    """Return how much the same work varies from run to run, and where that is known from.
-
-    From the probes and runs given; where they say too little, from those that made the shipped
-    file.
-    """
+def spread_of(records: Sequence[RunRecord]) -> Noise | None:
+    """Return how much the same work varies from run to run; None without a system seen twice."""
     groups: dict[tuple[object, ...], list[float]] = {}
     for record in records:
         seen = speed.speed_of(record) if record.done is not None else None
         if seen is not None:
             key = (*_probed(record, [(record, seen)]).key, record.plan.workers, record.plan.network)
             groups.setdefault(key, []).append(seen.step_s)
-    own = run_to_run([np.array(values) for values in groups.values()])
+    return run_to_run([np.array(values) for values in groups.values()])
+
+
+def noise_of(records: Sequence[RunRecord]) -> tuple[Noise, str]:
+    """Return how much the same work varies from run to run, and where that is known from.
+
+    From the probes and runs given; where they say too little, from those that made the shipped
+    file.
+    """
+    own = spread_of(records)
     if own is not None and own.degrees >= DEGREES_MIN:
         return own, f"{own.runs} runs of {own.systems} systems here"
     known = _shipped().run_to_run

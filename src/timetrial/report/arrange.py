@@ -28,6 +28,7 @@ from timetrial.rows import (
     Curve,
     ExchangeCurve,
     Findings,
+    Limit,
     Origin,
     Row,
     SegmentBar,
@@ -107,6 +108,7 @@ class Section:
     confusions: Sequence[Confusion]
     exchanges: Sequence[ExchangeCurve]
     bars: Sequence[SegmentBar]
+    limits: Sequence[Limit]
     notes: Sequence[str]  # said of every row
     footnotes: Sequence[str]  # said of some rows, in the order of their numbers
 
@@ -208,6 +210,7 @@ def _section(findings: Findings, task: str) -> Section:
         confusions=[seen for seen in findings.confusions if seen.task == task],
         exchanges=[seen for seen in findings.exchanges if seen.task == task],
         bars=[bar for bar in findings.bars if bar.task == task],
+        limits=[limit for limit in findings.limits if limit.task == task],
         notes=notes,
         footnotes=footnotes,
     )

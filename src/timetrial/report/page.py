@@ -28,6 +28,7 @@ from timetrial.report.charts import curve_chart, segment_chart, step_chart
 from timetrial.report.page_confusion import confusion_body
 from timetrial.report.page_exchanges import exchange_body
 from timetrial.report.page_front import front_body
+from timetrial.report.page_limits import limit_body
 from timetrial.report.page_scaling import study_body
 from timetrial.report.page_suites import curve_figure, suite_body
 from timetrial.report.page_tables import SectionTables, linked, runs_table, text
@@ -166,6 +167,7 @@ def _section(section: Section, systems: Systems, identity: str) -> str:
     ]
     if section.bars:
         parts.append(_segments(section, systems, tables, f"{identity}-b"))
+    parts.append(limit_body(section.limits, systems, f"{identity}-l"))
     parts.append(_notes(section, identity))
     return _block(identity, text(section.task), "".join(parts))
 

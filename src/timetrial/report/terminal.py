@@ -25,6 +25,7 @@ from timetrial.report.arrange import (
     row_key,
     sections,
 )
+from timetrial.report.limit_words import limit_sentence
 from timetrial.report.scaling_terminal import print_scalings
 from timetrial.report.scaling_words import follows_from_workers
 from timetrial.report.table_terminal import print_tables
@@ -88,6 +89,9 @@ def _print_section(section: Section, systems: Systems, console: Console) -> None
     hidden += [f"time to target by {clocks} other clocks"] if clocks else []
     if hidden:
         _print_quietly(console, f"Too wide to show here: {', '.join(hidden)}.")
+    for limit in section.limits:
+        label = systems.label(limit.framework, limit.system)
+        _print_quietly(console, limit_sentence(limit, label))
     for note in section.notes:
         _print_quietly(console, f"Note: {note}")
     for number, note in enumerate(section.footnotes, 1):

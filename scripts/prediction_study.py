@@ -1,0 +1,140 @@
+"""Predict runs from short probes, make the runs, and say how good the predictions were.
+
+    .venv/bin/python scripts/prediction_study.py --store study [--only mnist-cnn] [--markdown]
+
+Each prediction stands alone: one probe, a prediction stored before its run, one run with a seed
+that is in no library. It takes about an hour and needs a quiet machine; a study that was stopped
+goes on where it was when it is called again with its store. The table is printed at the end;
+--markdown prints it as docs/prediction.md has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+from pathlib import Path
+
+from timetrial import api, outlook, store
+from timetrial.forecast import Scored, score_of
+from timetrial.forecast.predict import Prediction
+from timetrial.forecast.stored import read_predictions
+from timetrial.forecast.tables import card_words
+from timetrial.units import duration, percent
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+    """What is predicted: a task to a target (None: all of its steps) on one system."""
+
+    task: str
+    target: float | None
+    framework: str
+    cores: int
+    precision: str
+    seconds: float  # of the probe
+
+    @property
+    def name(self) -> str:
+        """Return the name of its folder."""
+        return f"{self.task}-{self.framework}-{self.cores}-{self.precision}"
+
+    @property
+    def choices(self) -> dict[str, object]:
+        """Return what probe, prediction and run share."""
+        return {"framework": self.framework, "cores": self.cores, "precision": self.precision}
+
+
+def grid() -> list[Combination]:
+    """Return the combinations, so that neighbours in time are of different frameworks."""
+    found = []
+    for precision in ("float32", "bfloat16", "float64"):
+        for cores in (1, 2):
+            for framework in ("torch", "keras-tensorflow", "keras-torch"):
+                found.append(Combination("mnist-cnn", None, framework, cores, precision, 3.0))
+            found.append(Combination("fashion-mnist-cnn", 0.9, "jax", cores, precision, 2.5))
+            for framework in ("keras-jax", "keras-torch"):
+                if precision == "float32":
+                    found.append(
+                        Combination("fashion-mnist-cnn", 0.9, framework, cores, precision, 1.5)
+                    )
+            if precision == "float64":
+                found.append(Combination("fashion-mnist-cnn", 0.9, "torch", cores, precision, 1.0))
+    return found
+
+
+def study(combination: Combination, folder: Path) -> None:
+    """Probe, predict, run; what is there already is not done again."""
+    place = folder / combination.name
+    probes, runs = place / "probe", place / "run"
+    if not list(probes.glob("*/done.json")):
+        outlook.probe(combination.task, seconds=combination.seconds, store_dir=probes,
+                      **combination.choices)  # fmt: skip
+    if not read_predictions(probes):
+        outlook.predict(combination.task, store_dir=probes, target=combination.target,
+                        **combination.choices)  # fmt: skip
+    if not list(runs.glob("*/done.json")):
+        api.run(combination.task, seeds=1, store_dir=runs, target=combination.target,
+                **combination.choices)  # type: ignore[arg-type]  # fmt: skip
+
+
+def scored_in(folder: Path) -> list[Scored]:
+    """Return the scored predictions of all combinations that are done."""
+    found: list[Scored] = []
+    for place in sorted(folder.iterdir()):
+        if not list((place / "run").glob("*/done.json")):
+            continue
+        made = [one for one in read_predictions(place / "probe") if not one.system.shipped]
+        if made:
+            found += outlook.scored(made, store.read_runs([place / "run"]))[0]
+    return found
+
+
+def line(one: Scored) -> str:
+    """Return a line of the table."""
+    made: Prediction = one.prediction
+    goal = "whole run" if made.target is None else made.target.split(" ")[2]
+    assert made.seconds is not None
+    low, high = (duration(end) if end else "–" for end in (made.low_s, made.high_s))
+    return (
+        f"| {made.task} | {goal} | {made.system.framework} | {made.system.cores} | "
+        f"{made.system.precision} | {duration(made.seconds)} ({low} to {high}) | "
+        f"{duration(one.measured_s)} | {100 * one.error:+.1f} % | "
+        f"{'yes' if one.inside else 'no'} | {percent(one.probe_share, 1)} |"
+    )
+
+
+HEAD = """\
+| task | to | framework | cores | precision | predicted (95 %) | measured | error | inside | probe |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+
+
+def main() -> None:
+    """Make the study and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--only", help="part of the names of the combinations to do")
+    parser.add_argument("--markdown", action="store_true", help="print the table, run nothing")
+    options = parser.parse_args()
+    combinations = [one for one in grid() if not options.only or options.only in one.name]
+    options.store.mkdir(parents=True, exist_ok=True)
+    for number, combination in enumerate(combinations if not options.markdown else [], 1):
+        print(f"{number} of {len(combinations)}: {combination.name}", flush=True)
+        study(combination, options.store)
+        for one in scored_in(options.store)[-1:]:
+            print(f"  {line(one)}", flush=True)
+    found = scored_in(options.store)
+    print(HEAD)
+    for one in found:
+        print(line(one))
+    card = score_of(found)
+    if card is not None:
+        print()
+        for words in card_words(card):
+            print(f"- {words}")
+        shares = [one.probe_share for one in found]
+        print(f"- a probe took {percent(statistics.median(shares), 1)} of its run in the median")
+
+
+if __name__ == "__main__":
+    main()

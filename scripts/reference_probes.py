@@ -1,0 +1,66 @@
+"""Write src/timetrial/references/probes.toml from stores of probes and runs made on this machine.
+
+    .venv/bin/python scripts/reference_probes.py STORE...
+
+Every store below the folders named is read. Systems come from their probes and whole runs; how much
+the same work varies from run to run comes from all systems that were seen twice.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import sys
+from pathlib import Path
+
+import msgspec
+
+from timetrial import store
+from timetrial.forecast import probed_systems
+from timetrial.forecast.systems import spread_of
+from timetrial.store import RunRecord
+
+FILE = Path(__file__).parent.parent / "src/timetrial/references/probes.toml"
+HEAD = """\
+# Systems that were probed when this version was made, and how much the same work varied from run
+# to run there. Written by scripts/reference_probes.py.
+
+"""
+
+
+def records_below(folders: list[Path]) -> list[RunRecord]:
+    """Return all finished probes and runs below these folders."""
+    places = {plan.parent.parent for folder in folders for plan in folder.rglob("plan.json")}
+    return [record for record in store.read_runs(sorted(places)) if record.done is not None]
+
+
+def main() -> None:
+    """Read, pool and write."""
+    records = records_below([Path(word) for word in sys.argv[1:]])
+    noise = spread_of(records)
+    if noise is None:
+        raise SystemExit("No system was seen twice: its spread from run to run is not known.")
+    systems = [one for one in probed_systems(records) if not one.shipped]
+    machines = sorted({one.machine.split(",")[0] for one in systems})
+    content = {
+        "run_to_run": {
+            "system": " and ".join(machines),
+            "date": datetime.date.today().isoformat(),
+            "command": shlex.join(["scripts/reference_probes.py", *sys.argv[1:]]),
+            "noise": msgspec.to_builtins(noise),
+        },
+        "probed": [_without_none(msgspec.to_builtins(one)) for one in systems],
+    }
+    FILE.write_bytes(HEAD.encode() + msgspec.toml.encode(content))
+
+
+def _without_none(record: dict[str, object]) -> dict[str, object]:
+    """TOML has no null: what is unknown is left out; evidence is of this machine's disk."""
+    left_out = ("shipped", "evidence", "price_usd_per_h")
+    return {
+        name: value for name, value in record.items() if value is not None and name not in left_out
+    }
+
+
+if __name__ == "__main__":
+    main()
