@@ -19,6 +19,7 @@ from timetrial.cli import (
     doctor,
     listing,
     parity,
+    price,
     report,
     run,
     show,
@@ -67,6 +68,7 @@ app.command("show")(show.show)
 app.command("doctor")(doctor.doctor)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
+app.command("price")(price.price)
 app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")

@@ -8,10 +8,12 @@ from timetrial.report.figure import figure
 from timetrial.report.markdown import render_markdown, tables_markdown
 from timetrial.report.page import render_html
 from timetrial.report.table_csv import render_csv, tables_csv
+from timetrial.report.table_terminal import print_tables
 from timetrial.report.terminal import render_terminal
 
 __all__ = [
     "figure",
+    "print_tables",
     "render_csv",
     "render_html",
     "render_markdown",
