@@ -27,6 +27,15 @@ SHARED: Final = ("provider", "currency", "source", "url", "read_on", "date", "fl
 KINDS: Final = ("price", "owned", "rate")
 _FIELD: Final = re.compile(r" - at `\$\.(\w+)[^`]*`")
 _LOST: Final = re.compile(r"missing required field `(\w+)`")
+_KIND: Final = re.compile(r"^Expected `(\w+)")
+_ALLOWED: Final = {
+    "float": "a number, without quotes or unit",
+    "str": "a text, in quotes",
+    "array": "a list of texts",
+    "bool": "true, false",
+    "date": "a day, as 2026-11-22",
+    "covers": "machine, host, accelerators",
+}
 _SET_HERE: Final = ("file", "line")
 
 
@@ -196,8 +205,9 @@ def _reason(error: ValueError, values: Mapping[str, object]) -> str:
     if lost := _LOST.search(text):
         return f"{lost[1]} is missing: what is not known is not priced"
     if place := _FIELD.search(text):
-        seen = values.get(place[1])
-        return f"{place[1]} {seen!r} is not possible: {_FIELD.sub('', text).lower()}"
+        kind = "date" if "encoded date" in text else (_KIND.findall(text) or [place[1]])[0]
+        allowed = _ALLOWED.get(kind, _FIELD.sub("", text))
+        return f"{place[1]} {values.get(place[1])!r} is not possible. Allowed: {allowed}"
     return text
 
 
