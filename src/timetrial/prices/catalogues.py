@@ -2,7 +2,7 @@
 
 Sources: skypilot-org/skypilot-catalog, README.md, "Schema V8" (columns of vms.csv); and
 dstackai/gpuhunt, src/gpuhunt/_internal/models.py (RawCatalogItem; "price: $ per hour"); both read
-2026-11-22. Neither file holds a date, a currency, billing steps or fees: prices are in USD, steps
+2026-11-23. Neither file holds a date, a currency, billing steps or fees: prices are in USD, steps
 and fees are not stated.
 """
 
