@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from timetrial.api import compare, find_store, load, plans, resume, run
+    from timetrial.api import compare, find_store, load, plans, price, resume, run
     from timetrial.parity.proof import prove
     from timetrial.results import Rows, Runs
     from timetrial.rows import Row, Verdict
@@ -30,6 +30,7 @@ __all__ = [
     "find_store",
     "load",
     "plans",
+    "price",
     "prove",
     "record",
     "resume",

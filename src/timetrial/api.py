@@ -1,7 +1,8 @@
-"""What the command line, notebooks and other programs call: run, resume, load, compare."""
+"""What the command line, notebooks and other programs call: run, resume, load, compare, price."""
 
 from __future__ import annotations
 
+import datetime
 import math
 import os
 import shlex
@@ -23,6 +24,7 @@ from timetrial.batch import (
 )
 from timetrial.errors import UsageError
 from timetrial.plan import MEASUREMENTS, Plan, Request
+from timetrial.prices import Book
 from timetrial.results import Runs
 from timetrial.rows import Verdict
 from timetrial.spec import Target
@@ -210,6 +212,29 @@ def compare(a: Runs, b: Runs, *, clock: str = clocks.HEADLINE) -> list[Verdict]:
             "task on both sides."
         )
     return verdicts
+
+
+def price(
+    runs: Runs,
+    book: Book,
+    *,
+    at: datetime.date | None = None,
+    name: str | None = None,
+    spot: bool | None = None,
+    currency: str | None = None,
+    hours_per_month: float | None = None,
+) -> findings.Repriced:
+    """Return what runs cost by a book (`prices.read_book`), as rows and as a table.
+
+    Each run finds the latest price, of `at` (default: today) or before, of the machine it says it
+    ran on, or the one called `name`. `spot` is asked of the machine where it is not given;
+    `currency` takes a rate of the book; `hours_per_month` is the use of a machine of one's own.
+
+    Raises:
+        UsageError: What is named is ambiguous or not there, or there is no rate to the currency.
+    """
+    day = at or datetime.datetime.now(datetime.UTC).date()
+    return findings.reprice(runs, book, findings.Wanted(day, name, spot, currency, hours_per_month))
 
 
 def _only(side: str, groups: Sequence[findings.Group], task: str) -> findings.Group | None:

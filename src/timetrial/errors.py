@@ -2,7 +2,8 @@
 
 TimetrialError
 ├── UsageError            a value the user gave cannot be used
-│   └── UnknownNameError  no such task, dataset, option or key; names the nearest ones
+│   ├── UnknownNameError  no such task, dataset, option or key; names the nearest ones
+│   └── AmbiguousPriceError  several prices fit what is asked, and differ
 ├── MissingExtraError     an optional package is not installed; says which line installs it
 ├── DataError             a data set cannot be had, or its bytes are wrong
 ├── StoreError            a run directory or store cannot be read or written
@@ -44,6 +45,10 @@ class UnknownNameError(UsageError):
         self.kind = kind
         self.name = name
         self.nearest = near[0] if near else None
+
+
+class AmbiguousPriceError(UsageError):
+    """Several prices fit what is asked, and differ: which is meant must be said."""
 
 
 class MissingExtraError(TimetrialError):

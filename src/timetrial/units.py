@@ -12,6 +12,7 @@ _DECIMAL: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BINARY: Final = ((2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki"))
 _SIZE: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*$", re.IGNORECASE)
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)?\s*$", re.IGNORECASE)
+_MONEY: Final = re.compile(r"[A-Z]{3}(/h)?")
 _SECONDS_PER: Final = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -78,12 +79,17 @@ def money(amount: float, unit: str = "USD") -> str:
     return f"{significant(amount) if small else format(amount, ',.2f')} {unit}"
 
 
+def stated(amount: float, unit: str) -> str:
+    """Return an amount as somebody stated it, up to six digits: "6.595 USD/h"."""
+    return f"{amount:.6g} {unit}"
+
+
 def quantity(value: float, unit: str) -> str:
     """Return a value for people in the way of its unit.
 
     Known units: "s", "byte", "fraction", "1" (a count or ratio), a rate such as "1/s" (4870 ->
-    "4,870 /s"), money ("USD", "USD/h"), and any other unit, which is printed behind the number
-    with a decimal prefix.
+    "4,870 /s"), money ("USD", "EUR/h": a code of ISO 4217), and any other unit, which is printed
+    behind the number with a decimal prefix.
     """
     if unit == "s":
         return duration(value)
@@ -95,7 +101,7 @@ def quantity(value: float, unit: str) -> str:
         return significant(value)
     if not math.isfinite(value):
         return significant(value)
-    if unit in ("USD", "USD/h"):
+    if _MONEY.fullmatch(unit):
         return money(value, unit)
     if unit.startswith("1/"):
         return f"{significant(value)} {unit[1:]}"

@@ -13,7 +13,7 @@ def test_the_public_names_are_these() -> None:
     # fmt: off
     assert tt.__all__ == [
         "Row", "Rows", "Runs", "Verdict", "compare", "find_store", "load", "plans",
-        "prove", "record", "resume", "run",
+        "price", "prove", "record", "resume", "run",
     ]
     # fmt: on
     assert set(dir(tt)) == {*tt.__all__, "__version__"}

@@ -11,7 +11,9 @@ from command_line import Outcome, Ran
 
 from timetrial.cli import app
 
-VERBS = ("run", "list", "show", "doctor", "report", "compare", "parity", "verify", "data")
+VERBS = (
+    "run", "list", "show", "doctor", "report", "compare", "price", "parity", "verify", "data",
+)  # fmt: skip
 
 
 def leaf_commands(
@@ -71,7 +73,7 @@ def test_json_is_offered_by_every_verb_that_prints_results() -> None:
     "arguments",
     [
         *[("list", kind) for kind in ("clocks", "datasets", "frameworks", "launchers")],
-        *[("list", kind) for kind in ("references", "suites", "tasks")],
+        *[("list", kind) for kind in ("prices", "references", "suites", "tasks")],
         *[("show", name) for name in ("breast-cancer-logreg", "digits-cnn", "quick")],
         ("show", "fashion-mnist-cnn"),
         ("show", "mnist-cnn"),

@@ -21,6 +21,7 @@ from timetrial.cli import (
     forecasts,
     listing,
     parity,
+    price,
     report,
     run,
     show,
@@ -72,6 +73,7 @@ app.command("compare")(compare.compare)
 app.command("probe")(forecasts.probe)
 app.command("predict")(forecasts.predict)
 app.command("recommend")(forecasts.recommend)
+app.command("price")(price.price)
 app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
 app.add_typer(data.app, name="data")

@@ -20,6 +20,7 @@ KINDS: Final = (
     "datasets",
     "frameworks",
     "launchers",
+    "prices",
     "references",
     "runs",
     "suites",
@@ -49,6 +50,11 @@ def list_(
     if kind == "frameworks":
         typer.echo()
         _print_table(_retired())
+    if kind == "prices":
+        from timetrial.prices import HISTORY_NOTE
+
+        typer.echo()
+        options.echo_wrapped(HISTORY_NOTE)
 
 
 def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
@@ -202,6 +208,26 @@ def _datasets(_store: Path | None) -> list[dict[str, object]]:
     return rows
 
 
+def _prices(_store: Path | None) -> list[dict[str, object]]:
+    from timetrial import prices, units
+
+    return [
+        {
+            "historic price of": prices.words_of(price),
+            "per hour": units.stated(price.per_hour, price.currency),
+            "on": prices.date_of(price).isoformat(),
+            "source": price.source,
+        }
+        for price in prices.history().prices
+    ]
+
+
+def _price_records(_store: Path | None) -> object:
+    from timetrial import prices
+
+    return prices.history().prices
+
+
 def _references(_store: Path | None) -> list[dict[str, object]]:
     from timetrial import references
     from timetrial.report import words
@@ -254,6 +280,7 @@ _RECORDS: Final[Mapping[str, Callable[[Path | None], object]]] = {
     # what `--json` gives, where the table for people shows less
     "algorithms": _algorithm_records,
     "frameworks": _framework_records,
+    "prices": _price_records,
     "references": _reference_rows,
     "runs": _run_lines,
 }
@@ -263,6 +290,7 @@ _LISTERS: Final = {
     "datasets": _datasets,
     "frameworks": _frameworks,
     "launchers": _launchers,
+    "prices": _prices,
     "references": _references,
     "runs": _runs,
     "suites": _suites,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -43,6 +44,22 @@ def numbers(option: str, text: str | None) -> list[int] | None:
             f"{option} {text} is not possible. Allowed: whole numbers from 1 with commas: 1,2"
         )
     return [int(value) for value in values]
+
+
+def day(option: str, text: str | None) -> datetime.date | None:
+    """Return the day that "2026-11-22" names; None for None.
+
+    Raises:
+        UsageError: It names none.
+    """
+    if text is None:
+        return None
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} {text} is no day. Allowed: year, month and day, such as 2026-11-22."
+        ) from None
 
 
 def settings(pairs: Sequence[str]) -> dict[str, str]:

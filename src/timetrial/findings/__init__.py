@@ -4,6 +4,7 @@ groups      runs grouped into systems
 estimates   the rows of one system
 scripts     what is said of a script of the open division
 costs       what a run costs, where the price is known
+repricing   runs priced anew by a book of prices
 verdicts    two systems compared; the machine's own noise
 scaling     systems that differ in the number of workers alone
 exchanges   bandwidth and latency between workers, from runs that measure them
@@ -59,6 +60,7 @@ from timetrial.findings.pictures import (
     machines_of,
     step_curve_of,
 )
+from timetrial.findings.repricing import Repriced, Wanted, reprice
 from timetrial.findings.scaling import Family, families, scaling_of, speed_up_rows
 from timetrial.findings.verdicts import noise_note, noise_of, verdict_between, verdicts_of
 from timetrial.rows import Findings, Row, Scaling
@@ -67,6 +69,8 @@ from timetrial.store import RunRecord
 __all__ = [
     "Family",
     "Group",
+    "Repriced",
+    "Wanted",
     "accuracy_after_row",
     "assemble",
     "class_accuracy_rows",
@@ -82,6 +86,7 @@ __all__ = [
     "own_value_row",
     "per_run_row_of",
     "place_of",
+    "reprice",
     "run_time_row",
     "scalings_of",
     "speed_up_rows",
