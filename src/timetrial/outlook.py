@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import msgspec
 import numpy as np
 
 import timetrial
-from timetrial import machine, owntask, plan, references, store
+from timetrial import findings, machine, owntask, plan, prices, references, store
 from timetrial.api import find_store, run
 from timetrial.api import plans as planned
 from timetrial.batch import Batch, SilentWatcher, Watcher, default_command, expand
@@ -49,6 +50,7 @@ from timetrial.forecast.tables import (
     score_table,
 )
 from timetrial.plan import Request
+from timetrial.prices import Book
 from timetrial.references.convergence import CurveSet, steps_to
 from timetrial.results import Runs
 from timetrial.rows import Findings, Front, Row, Table
@@ -132,15 +134,21 @@ class Outlook(NamedTuple):
         return _findings(rows_of_choices(self.choices), [table], [front] if front else [])
 
 
-Pricing = Callable[[Probed], "Price | None"]
-
-
 class Price(NamedTuple):
     """What a machine costs, ready to be applied to billed seconds of so many machines."""
 
     cost: Callable[[np.ndarray, int], np.ndarray]
     currency: str
     source: str
+
+
+class Pricing(NamedTuple):
+    """How systems find their price; nothing given: what was declared with the probe."""
+
+    usd_per_h: float | None = None
+    book: Book | None = None
+    name: str | None = None  # price all systems as this one of the book
+    at: datetime.date | None = None  # None: today
 
 
 def predict(
@@ -168,7 +176,7 @@ def predict(
     if kept:
         for one in found:
             keep(one.prediction, place)
-    offers = [_offer(one, pricing or price_of_plan) for one in found]
+    offers = [_offer(one, price_of(one.prediction.system, pricing, records)) for one in found]
     kept_to = limits or Limits()
     return Outlook(front_of(offers, kept_to), kept_to, left_out)
 
@@ -263,11 +271,42 @@ def _words(request: Request) -> str:
     return ", ".join(parts) or "its rules"
 
 
-def price_of_plan(system: Probed) -> Price | None:
-    """Return the price that was declared with the probe, None where none was."""
-    if system.price_usd_per_h is None:
-        return None
-    return hourly(system.price_usd_per_h, "given with the probe")
+def price_of(system: Probed, pricing: Pricing | None, records: Sequence[RunRecord]) -> Price | None:
+    """Return the price of a system's machine, None where it is not known.
+
+    One given for all counts, then the book's for the machine of the probe, then what was declared
+    with the probe.
+    """
+    chosen = pricing or Pricing()
+    if chosen.usd_per_h is not None:
+        return hourly(chosen.usd_per_h, "given on the command line")
+    if chosen.book is not None:
+        asked = findings.Wanted(chosen.at or datetime.date.today(), chosen.name)
+        own = [one for one in records if one.run.path.name in system.evidence]
+        found = findings.choice_of(own[-1], chosen.book, asked).price if own else None
+        if not own and chosen.name is not None:
+            named = chosen.book.named(chosen.name, at=asked.at)
+            found = named if isinstance(named, prices.Price) else None
+        if found is not None:
+            return _of_book(found, asked.at)
+    if system.price_usd_per_h is not None:
+        return hourly(system.price_usd_per_h, "given with the probe")
+    return None
+
+
+def _of_book(price: prices.Price, at: datetime.date) -> Price:
+    def cost(billed_s: np.ndarray, machines: int) -> np.ndarray:
+        amounts = [
+            prices.billed_cost(price, float(seconds), machines=machines).amount
+            if math.isfinite(seconds)
+            else math.inf
+            for seconds in billed_s
+        ]
+        return np.array(amounts)
+
+    old = prices.age_note(price, at)
+    words = prices.words_of(price)
+    return Price(cost, price.currency, f"{words}; {old}" if old else words)
 
 
 def hourly(usd_per_h: float, source: str) -> Price:
@@ -280,8 +319,7 @@ def hourly(usd_per_h: float, source: str) -> Price:
     return Price(cost, "USD", f"{usd_per_h:g} USD per hour, {source}")
 
 
-def _offer(one: Drawn, pricing: Pricing) -> Offer:
-    price = pricing(one.prediction.system)
+def _offer(one: Drawn, price: Price | None) -> Offer:
     if price is None:
         return Offer(one, None, None, None)
     costs = price.cost(one.draws.billed_s, one.prediction.workers)
@@ -318,19 +356,16 @@ def ahead(
     noise, noise_source = noise_of(records)
     here = machine.gather((), Path.cwd(), cloud_timeout_s=0)
     known = Known(probed_systems(records), library(records), noise, noise_source, here)
-    table, rows = table_of([_priced(line, pricing) for line in lines_of(plans, known)])
+    table, rows = table_of([_priced(line, pricing, records) for line in lines_of(plans, known)])
     return Ahead(plans, table, rows)
 
 
-def _priced(line: Line, pricing: Pricing | None) -> Line:
+def _priced(line: Line, pricing: Pricing | None, records: Sequence[RunRecord]) -> Line:
     if line.drawn is None:
         return line
     declared = line.plans[0].price_usd_per_h
-    price = pricing(line.drawn.prediction.system) if pricing else None
-    if price is None and declared is not None:
-        price = hourly(declared, "given on the command line")
-    if price is None:
-        price = price_of_plan(line.drawn.prediction.system)
+    chosen = Pricing(usd_per_h=declared) if declared is not None else pricing
+    price = price_of(line.drawn.prediction.system, chosen, records)
     if price is None:
         return line
     costs = price.cost(line.drawn.draws.billed_s, line.plans[0].workers)

@@ -57,6 +57,14 @@ PricePerHour = Annotated[
     float | None,
     typer.Option(metavar="USD", help="What an hour of each machine costs."),
 ]
+BookFile = Annotated[
+    list[Path] | None,
+    typer.Option("--book", metavar="FILE", help="A book of prices, see timetrial price."),
+]
+As = Annotated[
+    str | None,
+    typer.Option("--as", metavar="NAME", help="Price all systems as this one of the book."),
+]
 Html = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the report with its picture here.")
 ]
@@ -120,6 +128,8 @@ def predict(
     network: NetworkShape = None,
     set_: Set = None,
     price_per_hour: PricePerHour = None,
+    book: BookFile = None,
+    as_: As = None,
     score: Annotated[
         bool, typer.Option("--score", help="Compare stored predictions with later runs.")
     ] = False,
@@ -142,7 +152,7 @@ def predict(
     made = outlook.predict(
         _one(what),
         store_dir=store,
-        pricing=_pricing(price_per_hour),
+        pricing=_pricing(price_per_hour, book, as_),
         **_choices(target, framework, cores, device, precision, dataset, eval_split, light=light,
                    workers=workers, network=network, set_=set_),
     )  # fmt: skip
@@ -169,6 +179,8 @@ def recommend(
     network: NetworkShape = None,
     set_: Set = None,
     price_per_hour: PricePerHour = None,
+    book: BookFile = None,
+    as_: As = None,
     store: Store = None,
     html: Html = None,
     json: Json = False,
@@ -184,7 +196,7 @@ def recommend(
     made: Outlook = outlook.predict(
         _one(what),
         store_dir=store,
-        pricing=_pricing(price_per_hour),
+        pricing=_pricing(price_per_hour, book, as_),
         limits=limits,
         **_choices(target, framework, cores, device, precision, dataset, eval_split, light=light,
                    workers=workers, network=network, set_=set_),
@@ -233,18 +245,26 @@ def _amount(text: str) -> float:
     return float(match[1])
 
 
-def _pricing(price_per_hour: float | None) -> Pricing | None:
-    from timetrial import outlook
+def _pricing(price_per_hour: float | None, book: list[Path] | None, as_: str | None) -> Pricing:
+    from timetrial import outlook, prices
 
-    if price_per_hour is None:
-        return None
-    if not price_per_hour > 0:
+    if price_per_hour is not None and not price_per_hour > 0:
         raise UsageError(
             f"--price-per-hour {price_per_hour:g} is not possible. Allowed: above 0 USD; leave it "
             "out where the price is not known."
         )
-    price = outlook.hourly(price_per_hour, "given on the command line")
-    return lambda system: price
+    if as_ is not None and not book:
+        raise UsageError(f"--as {as_} names a price of a book. Add --book FILE.")
+    if book and price_per_hour is not None:
+        raise UsageError("Choose --book FILE or --price-per-hour USD, not both.")
+    known = prices.joined([prices.read_book(path) for path in book]) if book else None
+    if known is not None and known.problems:
+        first = known.problems[0]
+        raise UsageError(
+            f"{first.file}, line {first.line}: {first.message} See all of it with: timetrial "
+            f"price --book {first.file}"
+        )
+    return outlook.Pricing(usd_per_h=price_per_hour, book=known, name=as_)
 
 
 def _present(findings: Findings, *, json: bool, html: Path | None) -> None:

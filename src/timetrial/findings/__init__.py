@@ -60,7 +60,7 @@ from timetrial.findings.pictures import (
     machines_of,
     step_curve_of,
 )
-from timetrial.findings.repricing import Repriced, Wanted, reprice
+from timetrial.findings.repricing import Repriced, Wanted, choice_of, reprice
 from timetrial.findings.scaling import Family, families, scaling_of, speed_up_rows
 from timetrial.findings.verdicts import noise_note, noise_of, verdict_between, verdicts_of
 from timetrial.rows import Findings, Row, Scaling
@@ -73,6 +73,7 @@ __all__ = [
     "Wanted",
     "accuracy_after_row",
     "assemble",
+    "choice_of",
     "class_accuracy_rows",
     "cost_row",
     "epochs_row",
