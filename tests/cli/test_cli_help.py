@@ -11,7 +11,9 @@ from command_line import Outcome, Ran
 
 from timetrial.cli import app
 
-VERBS = ("run", "list", "show", "doctor", "report", "compare", "parity", "verify", "data")
+VERBS = (
+    "run", "list", "show", "doctor", "report", "compare", "parity", "verify", "machine", "data",
+)  # fmt: skip
 
 
 def leaf_commands(

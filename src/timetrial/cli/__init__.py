@@ -18,6 +18,7 @@ from timetrial.cli import (
     data,
     doctor,
     listing,
+    machine,
     parity,
     report,
     run,
@@ -69,6 +70,7 @@ app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
+app.command("machine")(machine.machine)
 app.add_typer(data.app, name="data")
 
 
