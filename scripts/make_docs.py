@@ -16,6 +16,7 @@ import msgspec
 from timetrial.algorithms.page import render_algorithms
 from timetrial.engine.events import LauncherEvent, WorkerEvent
 from timetrial.exchange.request import find
+from timetrial.machine import Ceilings
 from timetrial.plan import MEASUREMENTS, TASKS, Plan, find_task
 from timetrial.rows import Findings, Row
 from timetrial.taskpage import render_exchange, render_task
@@ -47,6 +48,10 @@ SCHEMAS = {
     "findings": (Findings, "All that one report shows."),
     "plan": (Plan, "plan.json of a run directory, and what `run --dry-run` prints (an array)."),
     "worker-event": (WorkerEvent, "A line of events.<rank>.jsonl of a run directory."),
+    "ceilings": (
+        Ceilings,
+        "ceilings.<host>.json of a run directory: what `timetrial machine` measured before.",
+    ),
     "launcher-event": (LauncherEvent, "A line of events.launcher.jsonl of a run directory."),
 }
 

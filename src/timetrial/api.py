@@ -22,11 +22,15 @@ from timetrial.batch import (
     paired,
     uncapped,
 )
+from timetrial.ceilings import session
 from timetrial.errors import UsageError
+from timetrial.findings.ceilings import ceiling_rows
+from timetrial.machine import Ceilings, kept
 from timetrial.plan import MEASUREMENTS, Plan, Request
 from timetrial.prices import Book
-from timetrial.results import Runs
+from timetrial.results import Rows, Runs
 from timetrial.rows import Verdict
+from timetrial.rundir import RunDir, disk_errors, pretty_json, write_atomically
 from timetrial.spec import Target
 from timetrial.stats import clocks, sequential
 
@@ -181,6 +185,44 @@ def load(*paths: str | Path) -> Runs:
         FormatError: Damaged, or written by a newer version.
     """
     return Runs(store.read_runs([Path(path) for path in paths] or [find_store(None)]))
+
+
+def machine(*, light: bool = False, store_dir: str | Path | None = None) -> Rows:
+    """Measure what this machine can do at most; return a row per ceiling.
+
+    It takes under a minute, with `light` about ten seconds for the most important ones. What cannot
+    be measured has a row without a value, whose notes say why. The result is kept in the user's
+    cache folder, from where runs on this machine take it along. The disk read is that of the store;
+    where `store_dir` names one, the result is kept there too.
+
+    Raises:
+        DiskError, StoreError: The result cannot be kept.
+    """
+    return Rows(ceiling_rows(measure_machine(light=light, store_dir=store_dir)))
+
+
+def measure_machine(
+    *,
+    light: bool = False,
+    store_dir: str | Path | None = None,
+    effort: session.Effort | None = None,
+    say: session.Say = lambda _what, _where, _share: None,
+) -> Ceilings:
+    """Measure as `machine` does; return the record that is kept.
+
+    `effort` overrides `light`; `say` is told what is measured, where, and the share that is done.
+    """
+    kept.make_folder(os.environ)  # an error comes before the minute, not after it
+    if store_dir is not None:
+        with disk_errors(Path(store_dir)):
+            Path(store_dir).mkdir(parents=True, exist_ok=True)
+    chosen = effort or (session.LIGHT if light else session.WHOLE)
+    found = session.measure(find_store(store_dir), effort=chosen, say=say)
+    kept.keep(found, os.environ)
+    if store_dir is not None:
+        place = RunDir(Path(store_dir)).ceilings(found.hostname)
+        write_atomically(place, pretty_json(found))
+    return found
 
 
 def compare(a: Runs, b: Runs, *, clock: str = clocks.HEADLINE) -> list[Verdict]:

@@ -36,7 +36,7 @@ from timetrial.gridfile import read_grid
 from timetrial.launch import ON_THIS_MACHINE, Launcher, Settles, farm
 from timetrial.launch import REGISTRY as LAUNCHERS
 from timetrial.launch.supervise import Result, supervise
-from timetrial.machine import MachineRecord
+from timetrial.machine import MachineRecord, kept
 from timetrial.plan import Plan, Request, Rhythm
 from timetrial.rundir import RunDir, create_run_dir, pretty_json, write_atomically
 from timetrial.scripted import command
@@ -345,6 +345,7 @@ class Batch:
             return
         here = self._gather(directory)
         write_atomically(directory.machine(here.hostname), pretty_json(here))
+        kept.carry(directory, here, os.environ)
 
     def _gather(self, directory: RunDir) -> MachineRecord:
         """Describe the machine before each run; the cloud's metadata is asked for once."""

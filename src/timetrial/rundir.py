@@ -2,6 +2,7 @@
 
 plan.json                 the plan, before anything starts
 machine.<host>.json       the machine, before anything starts
+ceilings.<host>.json      its measured ceilings, likewise; only where they were kept
 events.launcher.jsonl     the parent's log: allocated, spawned, exited, released
 events.<rank>.jsonl       a worker's log
 meter.<host>.jsonl        the sampler's log of worker 0; meter.<host>-w<rank>.jsonl of another
@@ -119,11 +120,15 @@ class RunDir:
 
     def machine(self, host: str) -> Path:
         """Return the file that describes one machine."""
-        return self.path / f"machine.{_HOST.sub('-', host)}.json"
+        return self.path / f"machine.{host_in_name(host)}.json"
+
+    def ceilings(self, host: str) -> Path:
+        """Return the file of one machine's measured ceilings."""
+        return self.path / f"ceilings.{host_in_name(host)}.json"
 
     def meter(self, host: str, attempt: int, rank: int = 0) -> Path:
         """Return the sampler's log of one machine, attempt (from 0) and worker."""
-        whose = _HOST.sub("-", host) + (f"-w{rank}" if rank else "")
+        whose = host_in_name(host) + (f"-w{rank}" if rank else "")
         suffix = "" if attempt == 0 else f".{attempt}"
         return self.path / f"meter.{whose}{suffix}.jsonl"
 
@@ -149,6 +154,11 @@ class RunDir:
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of every file but done.json, by relative path."""
         return {name: sha256(self.path / name) for name in self.files()}
+
+
+def host_in_name(host: str) -> str:
+    """Return a host's name as it stands in names of files."""
+    return _HOST.sub("-", host)
 
 
 def _attempt_of_meter(path: Path) -> tuple[int, str]:

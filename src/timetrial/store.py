@@ -32,7 +32,8 @@ from timetrial.engine.events import (
 )
 from timetrial.engine.team import EXIT_LOST
 from timetrial.errors import FormatError, StoreError
-from timetrial.machine import MachineRecord
+from timetrial.machine import Ceilings, MachineRecord
+from timetrial.machine.kept import read_ceilings
 from timetrial.meter import records as meters
 from timetrial.meter import together
 from timetrial.plan import Plan, decode_plan
@@ -192,6 +193,16 @@ class RunRecord:
             return msgspec.json.decode(file.read_bytes(), type=MachineRecord)
         except MALFORMED as error:
             raise FormatError(f"{file} is damaged: {error}. Restore it.") from error
+
+    @functools.cached_property
+    def ceilings(self) -> Ceilings | None:
+        """What that machine can do at most, None if it was not known when the run began."""
+        here = self.machine
+        if here is None:
+            return None
+        file = self.run.ceilings(here.hostname)
+        found = read_ceilings(file) if file.is_file() else None
+        return found if found is not None and found.fits(here) else None
 
     @functools.cached_property
     def places(self) -> dict[int, str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from timetrial.errors import UsageError
 
-_DECIMAL: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_DECIMAL: Final = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BINARY: Final = ((2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki"))
 _SIZE: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*$", re.IGNORECASE)
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h)?\s*$", re.IGNORECASE)
@@ -33,10 +33,12 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as "850 ms", "12.3 s", "4 min 05 s" or "3 h 02 min"; infinity as "∞"."""
+    """Return seconds as "8.50 µs", "850 ms", "12.3 s", "4 min 05 s", "3 h 02 min" or "∞"."""
     if not math.isfinite(seconds):
         return significant(seconds)
     size = abs(_rounded(seconds))
+    if 0 < size < 1e-4:
+        return f"{significant(seconds * 1e6)} µs"
     if size < 1:
         return f"{significant(seconds * 1e3)} ms"
     if size < 120:
@@ -103,6 +105,8 @@ def quantity(value: float, unit: str) -> str:
         return significant(value)
     if _MONEY.fullmatch(unit):
         return money(value, unit)
+    if unit == "byte/s":
+        unit = "B/s"  # with a decimal prefix, as in the published tables of hardware
     if unit.startswith("1/"):
         return f"{significant(value)} {unit[1:]}"
     for factor, prefix in _DECIMAL:

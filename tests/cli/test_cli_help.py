@@ -12,7 +12,8 @@ from command_line import Outcome, Ran
 from timetrial.cli import app
 
 VERBS = (
-    "run", "list", "show", "doctor", "report", "compare", "price", "parity", "verify", "data",
+    "run", "list", "show", "doctor", "report", "compare", "probe", "predict", "recommend",
+    "price", "parity", "verify", "machine", "data", "convergence",
 )  # fmt: skip
 
 

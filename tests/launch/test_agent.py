@@ -14,9 +14,11 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from ceiling_records import ceilings, here
 
 from timetrial.engine.events import WORKER_LOG, Evaluated, Stopped
 from timetrial.launch import reports
+from timetrial.machine import kept
 from timetrial.rundir import LogWriter, RunDir
 from timetrial.testing import fakes, runs
 
@@ -88,6 +90,14 @@ def test_it_says_that_its_worker_runs_and_how_it_ended(tmp_path: Path):
     assert exit_.utc_ns is not None
     assert begun.utc_ns < exit_.utc_ns < time.time_ns()
     assert [path.name for path in run.machines()] == [run.machine(begun.host).name]
+
+
+def test_it_takes_along_the_ceilings_kept_for_its_machine(tmp_path: Path):
+    run, cache = placed(tmp_path), {"TIMETRIAL_CACHE": str(tmp_path / "cache")}
+    known = ceilings(here())
+    kept.keep(known, cache)
+    end(start(run, **cache))
+    assert kept.read_ceilings(run.ceilings(known.hostname)) == known
 
 
 def test_a_worker_that_fails_gives_its_code_to_the_agent(tmp_path: Path):

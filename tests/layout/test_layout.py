@@ -30,6 +30,7 @@ ORDER = (
     ("launch", "starts workers and meters"),
     ("store", "run directories read back"),
     ("stats", "records in, estimates out"),
+    ("ceilings", "what this machine can do at most, measured in processes like a worker's"),
     ("rows references prices", "what every table is made of; published results become rows"),
     ("audit parity", "judges records"),
     ("findings", "records become rows"),

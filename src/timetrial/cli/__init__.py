@@ -20,6 +20,7 @@ from timetrial.cli import (
     doctor,
     forecasts,
     listing,
+    machine,
     parity,
     price,
     report,
@@ -76,6 +77,7 @@ app.command("recommend")(forecasts.recommend)
 app.command("price")(price.price)
 app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
+app.command("machine")(machine.machine)
 app.add_typer(data.app, name="data")
 app.add_typer(convergence.app, name="convergence")
 

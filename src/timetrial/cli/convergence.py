@@ -55,9 +55,13 @@ def update(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="The data set, where a task allows.")
     ] = None,
-    framework: Annotated[str | None, typer.Option(metavar="NAME")] = None,
-    precision: Annotated[str | None, typer.Option(metavar="NAME")] = None,
-    cores: Annotated[int | None, typer.Option(min=1, metavar="N")] = None,
+    framework: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Default: the task's.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(metavar="NAME", help="Likewise.")] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="CPU cores of a run.")
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option(

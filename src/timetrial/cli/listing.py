@@ -237,10 +237,15 @@ def _references(_store: Path | None) -> list[dict[str, object]]:
             "task": row.task,
             "measure": words.measure_label(row.measure),
             "value": words.value_text(row),
-            "system and source": f"{row.framework}, {row.system} ({row.source}, {row.date})",
+            "system and source": f"{_published_system(row)} ({row.source}, {row.date})",
         }
         for row in references.published()
     ]
+
+
+def _published_system(row: Row) -> str:
+    """Return framework and system; a machine's own figures have no framework."""
+    return row.system if row.framework == "none" else f"{row.framework}, {row.system}"
 
 
 def _reference_rows(_store: Path | None) -> Sequence[Row]:

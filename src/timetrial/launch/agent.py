@@ -31,6 +31,7 @@ from timetrial.errors import LaunchError, TimetrialError
 from timetrial.launch import Exit
 from timetrial.launch.child import Child, WorkerPlace, start_child
 from timetrial.launch.reports import Begun, write_begun, write_exit
+from timetrial.machine import kept
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir, is_held, pretty_json, write_atomically
 
@@ -129,6 +130,7 @@ def attend(run: RunDir, plan: Plan, attempt: int, place: WorkerPlace, stop: _Sto
     if place.local_rank == 0:
         here = machine.gather(plan.command, Path.cwd(), store=run.path)
         write_atomically(run.machine(here.hostname), pretty_json(here))
+        kept.carry(run, here, os.environ)
     run.exit(attempt, place.rank).unlink(missing_ok=True)
     utc_ns = time.time_ns()
     with start_child(run, plan, attempt, place, variables={DIES_VARIABLE: "1"}) as child:

@@ -197,7 +197,6 @@ def _start_sampler(
 
 def worker_environment(plan: Plan, place: WorkerPlace) -> dict[str, str]:
     """Return the environment of a worker: this process's, its place, and its number of threads."""
-    threads = dict.fromkeys(_THREAD_VARIABLES, str(plan.cores))
     told = {
         "RANK": str(place.rank),
         "LOCAL_RANK": str(place.local_rank),
@@ -207,8 +206,14 @@ def worker_environment(plan: Plan, place: WorkerPlace) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         PARENT_VARIABLE: str(os.getpid()),  # the worker saves and ends when this process is gone
     }
+    return {**environment_of(plan.cores), **told}
+
+
+def environment_of(threads: int) -> dict[str, str]:
+    """Return this process's environment with a worker's number of threads, and its allocator."""
     allocator = _ALLOCATOR if sys.platform == "linux" else {}
-    return {**allocator, **os.environ, **threads, **told}
+    limited = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    return {**allocator, **os.environ, **limited}
 
 
 def describe_limits(plan: Plan, group: Cgroup, place: WorkerPlace) -> dict[str, str]:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from timetrial import units
-from timetrial.machine.records import Accelerator, Checkout, Cpu, Load, MachineRecord
+from timetrial.machine.records import (
+    Accelerator,
+    Checkout,
+    CloudInstance,
+    Cpu,
+    Load,
+    MachineRecord,
+)
 
 # Source of both: ours. No published limit was found (searched 2026-11-22; monitoring tools warn at
 # 1 to 4 per core, when a machine is full, which is far too late for a measurement).
@@ -18,6 +25,22 @@ _BUSY_STEAL: Final = 0.02
 _STEAL_TICK_S: Final = 0.01  # Linux counts in hundredths of a second: one of them is chance
 
 _MARKS: Final = re.compile(r"\((?:R|TM|tm|r)\)|®|™| CPU(?= |$)| @ .*$|\bProcessor(?= @)")
+
+
+class Described(Protocol):
+    """What a machine's name is made of: a machine record has it, and its ceilings."""
+
+    @property
+    def cpu(self) -> Cpu:
+        """The processor."""
+
+    @property
+    def accelerators(self) -> tuple[Accelerator, ...]:
+        """The GPUs."""
+
+    @property
+    def cloud(self) -> CloudInstance | None:
+        """The cloud instance."""
 
 
 def busy(record: MachineRecord) -> str | None:
@@ -44,7 +67,7 @@ def busy(record: MachineRecord) -> str | None:
 
 
 def system_name(
-    record: MachineRecord, *, cores: int | None, device: str = "cpu", software: str | None = None
+    record: Described, *, cores: int | None, device: str = "cpu", software: str | None = None
 ) -> str:
     """Return a short name of the system, such as "Intel Xeon Processor, 2 cores".
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -143,7 +144,7 @@ def boot_id() -> str | None:
 
 def _cpuinfo() -> dict[str, str]:
     """Return the entries of the first processor; empty but on Linux."""
-    first = (_text(Path("/proc/cpuinfo")) or "").partition("\n\n")[0]
+    first = cpuinfo_text().partition("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
@@ -176,6 +177,29 @@ def _max_frequency_hz() -> float | None:
         frequency = psutil.cpu_freq()
         return frequency.max * 1e6 if frequency is not None and frequency.max else None
     return None
+
+
+def last_level_cache_bytes(cpus: Iterable[int]) -> int | None:
+    """Return the size of the last caches that these CPUs use, each counted once; None if untold."""
+    found: dict[tuple[str, str], int] = {}
+    for cpu in cpus:
+        levels: list[tuple[str, str, int]] = []
+        for folder in (_CPU_0.parent / f"cpu{cpu}" / "cache").glob("index*"):
+            level, shared, size = (
+                _text(folder / name) for name in ("level", "shared_cpu_list", "size")
+            )
+            number = re.fullmatch(r"(\d+)K", size or "")
+            if level and shared and number:
+                levels.append((level, shared, int(number[1]) * 1024))
+        if levels:
+            level, shared, size_bytes = max(levels)
+            found[level, shared] = size_bytes
+    return sum(found.values()) or None
+
+
+def cpuinfo_text() -> str:
+    """Return what Linux says of the processors; empty elsewhere."""
+    return _text(Path("/proc/cpuinfo")) or ""
 
 
 def _cache_bytes() -> dict[str, int]:

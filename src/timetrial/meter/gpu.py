@@ -30,6 +30,22 @@ class GpuFacts(MeterRecord, frozen=True, kw_only=True):
     cuda: str | None  # the newest that the driver supports, such as "12.8"
 
 
+class GpuChip(MeterRecord, frozen=True, kw_only=True):
+    """What one GPU could do at most is derived from these; None for what the driver does not tell.
+
+    The clocks are the highest that it names.
+    """
+
+    uuid: str | None
+    capability: str | None  # CUDA's compute capability, such as "9.0"
+    cuda_cores: int | None
+    max_clock_hz: float | None
+    memory_clock_hz: float | None
+    bus_bit: int | None
+    pcie_generation: int | None
+    pcie_lanes: int | None
+
+
 @final
 class Gpus:
     """The GPUs of this machine while the library is open; none at all where it is absent."""
@@ -96,6 +112,26 @@ class Gpus:
     def facts(self) -> tuple[GpuFacts, ...]:
         """Return what each GPU is; empty without GPUs."""
         return tuple(self._facts(index, handle) for index, handle in self._handles.items())
+
+    def chips(self) -> tuple[GpuChip, ...]:
+        """Return what each GPU is made of; empty without GPUs."""
+        return tuple(self._chip(handle) for handle in self._handles.values())
+
+    def _chip(self, handle: Any) -> GpuChip:
+        nvml = self._nvml
+        capability = self._ask(nvml.nvmlDeviceGetCudaComputeCapability, handle)
+        clock_mhz = self._ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_SM)
+        memory_mhz = self._ask(nvml.nvmlDeviceGetMaxClockInfo, handle, nvml.NVML_CLOCK_MEM)
+        return GpuChip(
+            uuid=_text(self._ask(nvml.nvmlDeviceGetUUID, handle)),
+            capability=None if capability is None else ".".join(map(str, capability)),
+            cuda_cores=self._ask(nvml.nvmlDeviceGetNumGpuCores, handle),
+            max_clock_hz=None if clock_mhz is None else clock_mhz * 1e6,
+            memory_clock_hz=None if memory_mhz is None else memory_mhz * 1e6,
+            bus_bit=self._ask(nvml.nvmlDeviceGetMemoryBusWidth, handle),
+            pcie_generation=self._ask(nvml.nvmlDeviceGetMaxPcieLinkGeneration, handle),
+            pcie_lanes=self._ask(nvml.nvmlDeviceGetMaxPcieLinkWidth, handle),
+        )
 
     def _sample(self, index: int, handle: Any) -> GpuSample:
         nvml = self._nvml

@@ -21,6 +21,7 @@ Reading: TypeAlias = Literal["printed", "from the run log", "exact", "read off a
 FILES: Final = (
     "benchm_dl.toml",
     "cloud_check.toml",
+    "machines.toml",
     "mila_course.toml",
     "mlbench.toml",
     "platform_task.toml",
@@ -50,6 +51,7 @@ class _Published(Record, frozen=True, kw_only=True):
     published: str | None = None  # where it differs from the file's
     workers: int = 1
     n: int = 1
+    precision: str = "float32"
     beside: bool = False  # stands in every report of the task, not only in its suite's table
     facts: Mapping[str, str] = msgspec.field(default_factory=dict)
     flaws: tuple[str, ...] = ()  # what is not comparable in this line
@@ -227,7 +229,7 @@ def _row(line: str, file: PublishedFile, entry: _Published, measure: _Measure, v
         framework=entry.framework,
         device=entry.device,
         cores=None,
-        precision="float32",
+        precision=entry.precision,
         workers=entry.workers,
         launcher="unknown",
         network=None,

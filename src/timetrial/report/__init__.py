@@ -5,6 +5,7 @@ A report computes nothing: estimates come ready in `timetrial.rows`, quantities 
 """
 
 from timetrial.report.figure import figure
+from timetrial.report.machine_terminal import render_machine
 from timetrial.report.markdown import render_markdown, tables_markdown
 from timetrial.report.page import render_html
 from timetrial.report.table_csv import render_csv, tables_csv
@@ -16,6 +17,7 @@ __all__ = [
     "print_tables",
     "render_csv",
     "render_html",
+    "render_machine",
     "render_markdown",
     "render_terminal",
     "tables_csv",

@@ -42,7 +42,7 @@ class Mirror:
         )
         self._states = re.compile(rf"checkpoints/step-\d+{state}\.npz")
         self._reports = re.compile(
-            rf"(begun|exit)\.{attempt}\.{rank}\.json|machine\.[A-Za-z0-9_-]+\.json"
+            rf"(begun|exit)\.{attempt}\.{rank}\.json|(machine|ceilings)\.[A-Za-z0-9_-]+\.json"
         )
         self._parts: dict[str, tuple[int, int]] = {}  # files coming: size and time of change there
         self._whole: dict[str, tuple[int, int]] = {}  # files that came, likewise

@@ -1,0 +1,84 @@
+"""How anything is timed: rounds in turn, of each its fastest repetition.
+
+A repetition is a call that returns when the device has finished. All measures of a child take
+turns, one round of each, then the next round of each: what disturbs the machine for a second falls
+into one round of several measures and not into all rounds of one. Of a round the fastest repetition
+counts, as in STREAM: the machine did do that. The value is the median over the rounds. A product is
+tried in several sizes first; the two best take part in all rounds, and the better median counts.
+
+Source: McCalpin, STREAM (www.cs.virginia.edu/stream, read 2026-11-23): best time of the trials.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+FIT: Final = 3  # repetitions of a product that a round has room for
+
+
+class Work(NamedTuple):
+    """One thing to time: a call that does `amount` of work."""
+
+    measure: str
+    amount: float
+    call: Callable[[], object]
+    precision: str
+    size: str
+    how: str
+    per_call: int = 1  # the seconds of a call are shared by so many
+
+
+def fastest_s(work: Work, least_s: float) -> float:
+    """Return the seconds of the fastest of the calls that fill `least_s`; there is at least one."""
+    fastest, begun = float("inf"), time.perf_counter()
+    while True:
+        at = time.perf_counter()
+        work.call()
+        ended = time.perf_counter()
+        fastest = min(fastest, ended - at)
+        if ended - begun >= least_s:
+            return fastest / work.per_call
+
+
+def best_of(sizes: Iterable[Work], round_s: float) -> tuple[Work, ...]:
+    """Return the works of the two highest rates among sizes that rise, of those that fit a round.
+
+    Each was called once, so that the library has its plan and the memory is there. The first
+    counts whatever it takes; one of which no three calls fit into `round_s` ends the trial. Two,
+    as one trial may fall into a lucky moment: all rounds decide between them.
+    """
+    rates: dict[Work, float] = {}
+    for work in sizes:
+        seconds = fastest_s(work, round_s / FIT)
+        fits = seconds * FIT <= round_s
+        if fits or not rates:
+            rates[work] = work.amount / seconds
+        if not fits:
+            break
+    return tuple(sorted(rates, key=lambda work: rates[work], reverse=True)[:2])
+
+
+def take_turns(
+    groups: Sequence[Sequence[Work]],
+    rounds: int,
+    round_s: float,
+    say: Callable[[str, float], None],
+) -> list[tuple[Work, tuple[float, ...]]]:
+    """Return, of each group, the work of the best median rate and the seconds of its rounds.
+
+    The works of a group share the time of its round.
+    """
+    found: dict[Work, list[float]] = {work: [] for group in groups for work in group}
+    for number in range(rounds):
+        for place, group in enumerate(groups):
+            say(group[0].measure, (number + place / len(groups)) / rounds)
+            for work in group:
+                found[work].append(fastest_s(work, round_s / len(group)))
+    best = (
+        max(group, key=lambda work: work.amount / statistics.median(found[work]))
+        for group in groups
+    )
+    return [(work, tuple(found[work])) for work in best]
