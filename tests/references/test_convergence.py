@@ -56,6 +56,21 @@ def test_a_run_that_ended_below_is_censored_where_it_ended() -> None:
     assert known.reached.tolist() == [True, False]
 
 
+def test_a_run_that_stopped_at_an_easier_target_says_nothing_of_a_harder_one() -> None:
+    easy = curves((0.5, 0.8), (0.6, 0.75))
+    stopped = msgspec.structs.replace(
+        easy, curves=tuple(msgspec.structs.replace(c, stops_at=0.7) for c in easy.curves)
+    )
+    known = steps_to(HASH, target(0.7), [stopped])
+    assert known is not None
+    assert known.steps.tolist() == [20, 20]
+    assert steps_to(HASH, target(0.78), [stopped]) is None  # one passed it by chance
+    whole = curves((0.5, 0.6, 0.79), first_seed=9)
+    further = steps_to(HASH, target(0.78), [stopped, whole])
+    assert further is not None
+    assert further.seeds == (9,)
+
+
 def test_two_sets_are_taken_together_and_a_seed_counts_once() -> None:
     both = [curves((0.9,), (0.8, 0.9)), curves((0.8, 0.9), (0.9,), first_seed=2)]
     known = steps_to(HASH, target(0.9), both)

@@ -32,7 +32,7 @@ def library(records: Sequence[RunRecord] = ()) -> list[CurveSet]:
 def curves_of(records: Sequence[RunRecord], command: str = "") -> list[CurveSet]:
     """Return the curves of these runs, a set per task and evaluated metric.
 
-    Left out: runs that are not finished or failed, of the open division, probes, those of an A/A
+    Left out: runs that are not finished, failed or had a time budget, of the open division, probes, those of an A/A
     calibration (they share seeds), and those evaluated in another rhythm than the task's.
     """
     groups: dict[tuple[str, Metric, SplitName], list[RunRecord]] = {}
@@ -54,6 +54,7 @@ def _counts(record: RunRecord) -> bool:
         and plan.division == "closed"
         and plan.probe_s is None
         and plan.calibration is None
+        and plan.budget_s is None
         and plan.rhythm.eval_every_steps == plan.task.eval_every_steps
     )
 
@@ -77,11 +78,12 @@ def _set(runs: Sequence[RunRecord], metric: Metric, split: SplitName, command: s
 
 
 def _curve(run: RunRecord, metric: Metric, split: SplitName) -> Curve:
-    seen = [e for e in run.evaluations if e.split == split]
+    seen, target = [e for e in run.evaluations if e.split == split], run.plan.target
     return Curve(
         seed=run.plan.seed,
         steps=tuple(e.step for e in seen),
         values=tuple(round(metric_value(metric, e), _DIGITS) for e in seen),
+        stops_at=target.threshold if target is not None and run.status == "reached" else None,
     )
 
 

@@ -25,11 +25,20 @@ FORMAT: Final = 1
 
 
 class Curve(Record, frozen=True, kw_only=True):
-    """The evaluations of one run, in order: steps done, and the metric then."""
+    """The evaluations of one run, in order: steps done, and the metric then.
+
+    A run that stopped at a target says nothing of harder ones: `stops_at` is its threshold. None:
+    the run did all of its steps.
+    """
 
     seed: int
     steps: tuple[int, ...]
     values: tuple[float, ...]
+    stops_at: float | None = None
+
+    def speaks_of(self, target: Target) -> bool:
+        """Return whether the run would have gone on to this target."""
+        return self.stops_at is None or target.met_by(self.stops_at)
 
 
 class CurveSet(Record, frozen=True, kw_only=True):
@@ -136,8 +145,9 @@ def steps_to(
         for found in library
         if (found.task_hash, found.metric, found.split) == (task_hash, target.metric, target.split)
     ]
-    if fitting:
-        return _from_curves(fitting, target)
+    known = _from_curves(fitting, target) if fitting else None
+    if known is not None:
+        return known
     for point in references.convergence_points():
         if (point.task_hash, point.target) == (task_hash, str(target)):
             steps = np.array(point.steps, dtype=np.float64)
@@ -154,8 +164,15 @@ def steps_to(
     return None
 
 
-def _from_curves(sets: Sequence[CurveSet], target: Target) -> StepsToTarget:
-    every = {curve.seed: curve for found in sets for curve in found.curves if curve.steps}
+def _from_curves(sets: Sequence[CurveSet], target: Target) -> StepsToTarget | None:
+    every = {
+        curve.seed: curve
+        for found in sets
+        for curve in found.curves
+        if curve.steps and curve.speaks_of(target)
+    }
+    if not every:
+        return None
     crossings = [_crossing(curve, target) for curve in every.values()]
     newest = max(sets, key=lambda found: found.date)
     return StepsToTarget(
