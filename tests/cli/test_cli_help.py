@@ -67,7 +67,7 @@ def test_json_is_offered_by_every_verb_that_prints_results() -> None:
         if "--json" not in [name for parameter in command.params for name in parameter.opts]
     }
 
-    assert without == {("data", "fetch")}
+    assert without == {("data", "fetch"), ("convergence", "update")}
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def compare(
     ] = "mlperf",
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Say whether A or B is faster to the target, and how sure that is."""
+    """Say whether A or B is faster to the target, and how surely."""
     from rich.console import Console
 
     from timetrial import api

@@ -11,7 +11,7 @@ import typer
 from timetrial.cli import options
 
 app = typer.Typer(
-    help="How many steps closed tasks need: the library that predictions are made from.",
+    help="How many steps tasks need: what predictions are made from.",
     no_args_is_help=True,
 )
 

@@ -83,7 +83,10 @@ def probe(
     store: Store = None,
     json: Json = False,
 ) -> None:
-    """Measure only speed: seconds per step with spread and drift, evaluation, start-up."""
+    """Measure speed alone: seconds per step, evaluation, start-up.
+
+    Seconds per step come with their spread and drift within the probe.
+    """
     from timetrial import outlook
     from timetrial.cli.progress import ProgressWatcher
 
@@ -137,7 +140,7 @@ def predict(
     html: Html = None,
     json: Json = False,
 ) -> None:
-    """Predict time and cost of the next run on this and every probed system.
+    """Predict time and cost of the next run on every probed system.
 
     Convergence library x probe x price, with 95 % intervals. Predictions are stored.
     """
@@ -185,7 +188,10 @@ def recommend(
     html: Html = None,
     json: Json = False,
 ) -> None:
-    """Name the systems on the front of time and cost, with the chance to keep both limits."""
+    """Name the best systems by time and cost, within two limits.
+
+    Those on the Pareto front come first, each with the chance that its next run keeps both.
+    """
     from timetrial import outlook
     from timetrial.forecast import Limits
 

@@ -79,7 +79,7 @@ def price(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Price runs anew, check a book of prices, or say when owning pays.
+    """Price runs anew, check a book of prices, or weigh owning.
 
     Exits with 1 where FILE has wrong lines, unless told to keep going.
     """
