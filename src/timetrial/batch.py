@@ -307,9 +307,9 @@ class Batch:
         return self._files[key]
 
     def _create(self, draft: Plan) -> RunDir:
-        light = "-light" if draft.light else ""
+        kind = "-light" if draft.light else "-probe" if draft.probe_s is not None else ""
         _check_readable(draft)
-        directory = create_run_dir(self._place, f"{draft.subject.name}{light}-{self._name}")
+        directory = create_run_dir(self._place, f"{draft.subject.name}{kind}-{self._name}")
         named = msgspec.structs.replace(draft, run=directory.path.name)
         command.keep_copy(directory, named)
         write_atomically(directory.plan, pretty_json(named))

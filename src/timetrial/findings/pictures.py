@@ -172,6 +172,8 @@ def _measured_line(record: RunRecord) -> RunLine:
 
 
 def _status(record: RunRecord) -> str:
+    if record.plan.probe_s is not None and record.status == "budget":
+        return "probe"  # it did what it should
     return record.status or ("planned" if not record.attempts else "unfinished")
 
 
