@@ -141,6 +141,7 @@ def test_owning_or_renting(call: Callable[..., Outcome]) -> None:
     [
         (("--as", "big"), "Add --book FILE"),
         (("--book", BOOK, "--own", "laptop"), "--own and --rent belong together"),
+        (("runs", "--book", BOOK, "--own", "laptop", "--rent", "big"), "Leave out RUNS"),
         (("--book", BOOK, "--own", "laptob", "--rent", "big"), "Did you mean 'laptop'"),
         (("--book", BOOK, "--own", "laptop", "--rent", "workstation"), "is one's own"),
         (("--book", BOOK, "--at", "yesterday"), "--at yesterday is no day"),
@@ -157,6 +158,13 @@ def test_what_is_not_possible_is_said_in_one_line(
     assert (seen.code, seen.out) == (1, "")
     assert words in seen.err
     assert len(seen.err.splitlines()) == 1
+
+
+def test_a_store_without_runs_is_an_error(tmp_path: Path, call: Callable[..., Outcome]) -> None:
+    seen = call("price", tmp_path, "--book", BOOK)
+
+    assert seen.code == 1
+    assert "nothing to price" in seen.err
 
 
 def test_an_ambiguous_name_is_an_error_that_names_the_prices(

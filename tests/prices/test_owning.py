@@ -119,6 +119,18 @@ def test_a_life_in_hours_says_whether_it_is_earned_back_in_it() -> None:
     assert "earned back within" in prices.break_even_hours_per_month(long, RENTED).reason
 
 
+def test_a_break_even_marks_amounts_that_are_old_on_the_day_asked() -> None:
+    later = DAY + datetime.timedelta(days=91)
+
+    notes = prices.break_even_hours_per_month(LAPTOP, RENTED, at=later).notes
+
+    assert notes[:2] == (
+        "laptop: old price: of 2026-11-22, 91 days before 2027-02-21",
+        "aws p3: old price: of 2026-11-22, 91 days before 2027-02-21",
+    )
+    assert prices.break_even_hours_per_month(LAPTOP, RENTED, at=DAY).notes == notes[2:]
+
+
 def test_two_currencies_are_not_compared_without_a_rate() -> None:
     euros = but(currency="EUR")
 

@@ -85,11 +85,13 @@ def price(
     """
     if (own is None) != (rent is None):
         raise UsageError("--own and --rent belong together. Name a machine of FILE for each.")
+    if own is not None and paths:
+        raise UsageError("--own and --rent ask of machines, not of runs. Leave out RUNS, or both.")
     if not (book or history):
         raise UsageError("Nothing to price by. Add --book FILE; see docs/prices.md.")
     if book and len(book) > 1 and provider is not None:
         raise UsageError(f"--provider {provider} is of one catalogue. Name one --book with it.")
-    day = options.day("--at", at)
+    day = options.day("--at", at) or datetime.datetime.now(datetime.UTC).date()
     known = _read(book or (), history, provider, options.day("--read-on", read_on))
     if paths or own:
         _refuse_problems(known, keep_going=keep_going)
@@ -108,8 +110,14 @@ def price(
         return
     from timetrial import api
 
+    runs = api.load(*paths)
+    if not runs:
+        raise UsageError(
+            f"There is no run in {', '.join(map(str, paths))}: nothing to price. Name a store, or "
+            "run directories."
+        )
     found = api.price(
-        api.load(*paths), known, at=day, name=as_, spot=spot, currency=currency,
+        runs, known, at=day, name=as_, spot=spot, currency=currency,
         hours_per_month=hours_per_month,
     )  # fmt: skip
     if json:

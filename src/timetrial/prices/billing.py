@@ -49,10 +49,13 @@ def date_of(price: Price) -> datetime.date:
 
 def age_note(price: Price, at: datetime.date) -> str | None:
     """Return a mark for a price that is more than OLD_AFTER_DAYS older than `at`, else None."""
-    days = (at - date_of(price)).days
-    if days <= OLD_AFTER_DAYS:
-        return None
-    return f"old price: of {date_of(price)}, {days} days before {at}"
+    return old_note(date_of(price), at)
+
+
+def old_note(day: datetime.date, at: datetime.date) -> str | None:
+    """Return a mark for an amount of a day more than OLD_AFTER_DAYS before `at`, else None."""
+    days = (at - day).days
+    return f"old price: of {day}, {days} days before {at}" if days > OLD_AFTER_DAYS else None
 
 
 def words_of(price: Price) -> str:

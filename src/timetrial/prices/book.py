@@ -41,6 +41,10 @@ terms_of: Final = operator.attrgetter(
 )
 thing_of: Final = operator.attrgetter(*_THING, "date", "read_on")
 """What a price is of and when: two of one thing on one day are one too many."""
+listed_of: Final = operator.attrgetter(
+    "instance", "region", "zone", "accelerator", "accelerators", "accelerator_memory_bytes", "spot"
+)
+"""The same of a catalogue, whose lines share the rest: half the time for 400,000 prices."""
 
 
 class Asked(NamedTuple):

@@ -20,7 +20,7 @@ _WHY: Final = {
     "source": "say where the price was read",
     "provider": "say whose price it is",
 }
-_AT_ONCE: Final = 1000
+_AT_ONCE: Final = 100
 _FIELD: Final = re.compile(r"\$\.(\w+)")
 
 

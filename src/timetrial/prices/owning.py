@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from timetrial.errors import UsageError
-from timetrial.prices.billing import words_of
+from timetrial.prices.billing import age_note, old_note, words_of
 from timetrial.prices.records import (
     HOURS_PER_MONTH_MAX,
     MONTHS_PER_YEAR,
@@ -118,8 +118,8 @@ def break_even_hours_per_month(
 
     With P the purchase, L its life in months, r the rent of an hour and e the power of an hour:
     P / L + e h < r h from h = P / L / (r - e) on. Amounts in two currencies need one of `rates`, of
-    `at` or before. `hours_per_month` is the use at which an hour of owning is told, by default its
-    own.
+    `at` or before; what is old then is marked in the notes. `hours_per_month` is the use at which
+    an hour of owning is told, by default its own.
 
     Raises:
         UsageError: Two currencies and no rate between them.
@@ -152,8 +152,16 @@ def break_even_hours_per_month(
         reason=reason,
         use_per_month=hours_per_month or owned.hours_per_month,
         own_per_hour=cost_per_hour(owned, hours_per_month),
-        notes=(LEFT_OUT, *owned.flaws, *here.flaws),
+        notes=(*_old(owned, rented, at), LEFT_OUT, *owned.flaws, *here.flaws),
     )
+
+
+def _old(owned: Owned, rented: Price, at: datetime.date | None) -> list[str]:
+    """Return marks of what is old at `at`."""
+    if at is None:
+        return []
+    marks = {owned.name: old_note(owned.read_on, at), words_of(rented): age_note(rented, at)}
+    return [f"{name}: {mark}" for name, mark in marks.items() if mark is not None]
 
 
 def _reason(owned: Owned, hours: float, least: float | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,7 +18,7 @@ import msgspec
 from timetrial.errors import UsageError
 from timetrial.prices import catalogues, owncsv
 from timetrial.prices.billing import words_of
-from timetrial.prices.book import Book, terms_of, thing_of
+from timetrial.prices.book import Book, listed_of, terms_of, thing_of
 from timetrial.prices.records import Owned, Price, Problem, Rate
 from timetrial.spec import Record
 
@@ -36,6 +36,7 @@ _ALLOWED: Final = {
     "date": "a day, as 2026-11-22",
     "covers": "machine, host, accelerators",
 }
+_SEEN_MAX: Final = 80
 _SET_HERE: Final = ("file", "line")
 
 
@@ -88,7 +89,8 @@ def _read_csv(text: str, place: Path, provider: str | None, read_on: datetime.da
             f"columns of one's own file it lacks {missing}; docs/prices.md lists these, and those "
             "of SkyPilot's and gpuhunt's."
         )
-    kept = _without_doubles(found, lines.problems)
+    key = thing_of if form == "timetrial" else listed_of
+    kept = _without_doubles(found, lines.problems, key)
     return Book(kept, problems=lines.problems, files=[file], form=form)
 
 
@@ -101,17 +103,20 @@ def _day(place: Path, read_on: datetime.date | None) -> tuple[datetime.date, tup
     return day, ("dated by its file: the catalogue has no date",)
 
 
-def _without_doubles(prices: list[Price], problems: list[Problem]) -> list[Price]:
+def _without_doubles(
+    prices: list[Price], problems: list[Problem], key: Callable[[Price], object] = thing_of
+) -> list[Price]:
     """Return the prices without doubles; both kinds of doubles are named among the problems.
 
+    `key` is what two prices of one thing share.
     Two that agree are one. Two that do not both stay: who asks for them is told that they differ.
     """
     kept = prices
-    if len(set(map(thing_of, prices))) < len(prices):
+    if len(set(map(key, prices))) < len(prices):
         kept = []
-        first: dict[tuple[object, ...], Price] = {}
+        first: dict[object, Price] = {}
         for price in prices:
-            known = first.setdefault(thing_of(price), price)
+            known = first.setdefault(key(price), price)
             same = terms_of(price) == terms_of(known)
             if known is price or not same:
                 kept.append(price)
@@ -206,8 +211,11 @@ def _reason(error: ValueError, values: Mapping[str, object]) -> str:
         return f"{lost[1]} is missing: what is not known is not priced"
     if place := _FIELD.search(text):
         kind = "date" if "encoded date" in text else (_KIND.findall(text) or [place[1]])[0]
-        allowed = _ALLOWED.get(kind, _FIELD.sub("", text))
-        return f"{place[1]} {values.get(place[1])!r} is not possible. Allowed: {allowed}"
+        seen = f"{values.get(place[1])!r}"[:_SEEN_MAX]
+        allowed = _ALLOWED.get(kind)
+        if allowed is None:
+            return f"{place[1]} {seen} is not possible: {_FIELD.sub('', text).lower()}"
+        return f"{place[1]} {seen} is not possible. Allowed: {allowed}"
     return text
 
 
