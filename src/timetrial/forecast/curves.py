@@ -32,8 +32,9 @@ def library(records: Sequence[RunRecord] = ()) -> list[CurveSet]:
 def curves_of(records: Sequence[RunRecord], command: str = "") -> list[CurveSet]:
     """Return the curves of these runs, a set per task and evaluated metric.
 
-    Left out: runs that are not finished, failed or had a time budget, of the open division, probes, those of an A/A
-    calibration (they share seeds), and those evaluated in another rhythm than the task's.
+    Left out: runs that are not finished, failed or had a time budget, those of the open division,
+    probes, those of an A/A calibration (they share seeds), and those evaluated in another rhythm
+    than the task's.
     """
     groups: dict[tuple[str, Metric, SplitName], list[RunRecord]] = {}
     for record in records:
