@@ -6,10 +6,10 @@
 Runs `timetrial machine --light` (or all of it) and a plain PyTorch loop in turn, the loop first and
 the command first by turns, so that a machine that grows slower or faster treats both alike. The
 loop knows nothing of timetrial: for each of five sizes it multiplies five times for a tenth of a
-second, and takes the median of the five fastest products; the best size counts. Prints the medians of both over the pairs and their ratio,
-for fp32 and bf16 on one core and on all; then the best of both over all pairs: on a machine whose
-neighbours come and go it is far above the medians. Exits with 1 where the medians differ by more
-than is allowed.
+second, and takes the median of the five fastest products; the best size counts. Prints the medians
+of both over the pairs and their ratio, for fp32 and bf16 on one core and on all; then the best of
+both over all pairs: on a machine whose neighbours come and go it is far above the medians. Exits
+with 1 where the medians differ by more than is allowed.
 """
 
 from __future__ import annotations
