@@ -24,6 +24,7 @@ def ceiling(measure: str = "matmul_fp32", **changes: object) -> Ceiling:
         value=100e9,
         low=90e9,
         high=110e9,
+        best=115e9,
         n=8,
         unit="FLOP/s",
         precision="float32",

@@ -397,12 +397,14 @@ def _ceiling(order: Order, found: Found, began: Began | None, derived: Theory) -
     assert estimate.value is not None  # every round has its seconds
     unit = UNITS[found.measure]
     value, low, high = estimate.value, estimate.low, estimate.high
+    best = float(seconds.min())
     if unit != "s":
         value, low, high = (
             found.amount / value,
             None if high is None else found.amount / high,
             None if low is None else found.amount / low,
         )
+        best = found.amount / best
     how = found.how
     if found.measure in _MEMORY and order.device == "cpu":
         caches = hardware.last_level_cache_bytes(order.cpus or ())
@@ -417,6 +419,7 @@ def _ceiling(order: Order, found: Found, began: Began | None, derived: Theory) -
         value=value,
         low=low,
         high=high,
+        best=best,
         n=estimate.n,
         unit=unit,
         precision=found.precision,
@@ -466,6 +469,7 @@ def _of_pair(part: _Heard, began: Began | None) -> list[Ceiling]:
             value=estimate.value,
             low=estimate.low,
             high=estimate.high,
+            best=None,
             n=estimate.n,
             unit=UNITS[measure],
             precision="float32",

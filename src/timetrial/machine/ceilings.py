@@ -48,7 +48,7 @@ UNITS: Final[Mapping[str, Unit]] = {  # of every measure there is, in the order 
 class Ceiling(Record, frozen=True, kw_only=True):
     """One measured ceiling: the median of n rounds with its 95 % interval.
 
-    `value`, `low` and `high` are in `unit`; an end that n rounds cannot give is None.
+    `value`, `low`, `high` and `best` are in `unit`; an end that n rounds cannot give is None.
     """
 
     measure: str  # of UNITS
@@ -58,6 +58,7 @@ class Ceiling(Record, frozen=True, kw_only=True):
     value: float
     low: float | None
     high: float | None
+    best: float | None  # of the best round: what can be had for a moment; None of a fitted figure
     n: int
     unit: Unit
     precision: str  # of the numbers computed or moved

@@ -42,7 +42,7 @@ def render_machine(rows: Sequence[Row], table: Table, console: Console) -> None:
         marks += [1 + len(derivations) + notes.index(note) for note in row.notes if note in notes]
         grid.add_row(
             _stacked(sentence(measure_label(row.measure)), _place(row)),
-            _stacked(value_text(row), interval_text(row)),
+            _stacked(value_text(row), "\n".join([interval_text(row), *_best(row)])),
             str(row.n),
             _stacked(_theoretical(row), " ".join(f"[{mark}]" for mark in marks)),
             units.percent(float(row.facts["share"]), 0) if "share" in row.facts else ABSENT,
@@ -68,6 +68,14 @@ def _place(row: Row) -> str:
     if row.workers > 1:
         where = f"{row.workers} workers, {where} each"
     return ", ".join(plain(part) for part in (where, row.facts["size"]) if part)
+
+
+def _best(row: Row) -> list[str]:
+    """Return the best round in words where it lies outside the interval: much was disturbed."""
+    best = float(row.facts["best"]) if "best" in row.facts else None
+    if best is None or row.low is None or row.high is None or row.low <= best <= row.high:
+        return []
+    return [f"best {optional(best, row.unit)}"]
 
 
 def _theoretical(row: Row) -> str:
