@@ -190,7 +190,7 @@ def load(*paths: str | Path) -> Runs:
 def machine(*, light: bool = False, store_dir: str | Path | None = None) -> Rows:
     """Measure what this machine can do at most; return a row per ceiling.
 
-    It takes under a minute, with `light` about ten seconds for the most important ones. What cannot
+    It takes under a minute, with `light` a third of that for the most important ones. What cannot
     be measured has a row without a value, whose notes say why. The result is kept in the user's
     cache folder, from where runs on this machine take it along. The disk read is that of the store;
     where `store_dir` names one, the result is kept there too.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def machine(
     light: Annotated[
         bool,
-        typer.Option("--light", help="Only fp32, bf16 and the triad, in about ten seconds."),
+        typer.Option("--light", help="Only fp32, bf16 and the triad, in a third of the time."),
     ] = False,
     store: Annotated[
         Path | None,

@@ -58,7 +58,7 @@ class Ceiling(Record, frozen=True, kw_only=True):
     value: float
     low: float | None
     high: float | None
-    best: float | None  # of the best round: what can be had for a moment; None of a fitted figure
+    best: float | None = None  # of the best round: what can be had for a moment; none of a fit
     n: int
     unit: Unit
     precision: str  # of the numbers computed or moved
