@@ -81,16 +81,17 @@ def study(combination: Combination, folder: Path) -> None:
                 **combination.choices)  # type: ignore[arg-type]  # fmt: skip
 
 
+def scored_at(place: Path) -> list[Scored]:
+    """Return the scored prediction of one combination; none before its run is done."""
+    if not list((place / "run").glob("*/done.json")):
+        return []
+    made = [one for one in read_predictions(place / "probe") if not one.system.shipped]
+    return outlook.scored(made, store.read_runs([place / "run"]))[0]
+
+
 def scored_in(folder: Path) -> list[Scored]:
     """Return the scored predictions of all combinations that are done."""
-    found: list[Scored] = []
-    for place in sorted(folder.iterdir()):
-        if not list((place / "run").glob("*/done.json")):
-            continue
-        made = [one for one in read_predictions(place / "probe") if not one.system.shipped]
-        if made:
-            found += outlook.scored(made, store.read_runs([place / "run"]))[0]
-    return found
+    return [one for place in sorted(folder.iterdir()) for one in scored_at(place)]
 
 
 def line(one: Scored) -> str:
@@ -124,7 +125,7 @@ def main() -> None:
     for number, combination in enumerate(combinations if not options.markdown else [], 1):
         print(f"{number} of {len(combinations)}: {combination.name}", flush=True)
         study(combination, options.store)
-        for one in scored_in(options.store)[-1:]:
+        for one in scored_at(options.store / combination.name):
             print(f"  {line(one)}", flush=True)
     found = scored_in(options.store)
     print(HEAD)

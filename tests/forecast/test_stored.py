@@ -116,6 +116,21 @@ def test_a_run_that_missed_the_target_is_no_measurement(tmp_path: Path) -> None:
     assert stored.scored([of(missed)], [missed])[0] == []
 
 
+def test_a_whole_run_is_scored_by_its_whole_time(record: RunRecord) -> None:
+    own = {"target": None, "rhythm": record.plan.rhythm}
+    for status in ("reached", "budget"):  # a target may be read off on the way
+        plan = msgspec.structs.replace(record.plan, steps_max=record.steps, **own)
+        assert record.done is not None
+        done = msgspec.structs.replace(record.done, status=status)
+        whole = RunRecord(record.run, plan, done, record.launcher, record.worker)
+        made = of(whole, 3.0, measure="run_time", target=None)
+        [one] = stored.scored([made], [whole])[0]
+        assert one.measured_s == pytest.approx(one.run_s)
+        cut = msgspec.structs.replace(plan, steps_max=record.steps + 1)
+        short = RunRecord(record.run, cut, done, record.launcher, record.worker)
+        assert stored.scored([made], [short])[0] == []
+
+
 def test_the_card_sums_up_errors_widths_and_coverage(record: RunRecord) -> None:
     assert record.plan.target is not None
     time = measures.time_to_target(record, record.plan.target)

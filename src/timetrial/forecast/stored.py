@@ -151,7 +151,8 @@ def _measured_s(made: Prediction, record: RunRecord) -> float | None:
     """Return what came true; None where the run did not come to it."""
     clock = clocks.CLOCKS[made.clock]
     if made.measure == "run_time":
-        whole = record.status == "budget" and record.steps >= record.plan.steps_max
+        ended = record.status in ("reached", "budget")  # a target may be read off on the way
+        whole = ended and record.steps >= record.plan.steps_max
         return clocks.elapsed_s(record.stretches, clock) if whole else None
     if record.plan.target is None:
         return None
