@@ -352,7 +352,7 @@ class Worker:
             team=team,
         )
         if plan.probe_s is not None:
-            return probing.probe(implementation, session, plan.probe_s)
+            return probing.probe(implementation, session, plan.probe_s, step=step)
         reached = team.agree(_reached(plan, past, step))
         return loop.train(implementation, session, step=step, reached=reached)
 

@@ -12,6 +12,7 @@ NOISE = Noise(sd_log=0.03, degrees=20, systems=2, runs=22)
 SYSTEM = Probed(
     task="digits-cnn",
     task_hash="0" * 64,
+    dataset="digits",
     framework="torch",
     version="2.13.0+cpu",
     device="cpu",

@@ -68,6 +68,16 @@ def test_other_currencies_are_not_compared() -> None:
     assert named(found, on_front=True) == ["a", "b"]
 
 
+def test_a_limit_is_not_kept_by_an_amount_in_another_currency() -> None:
+    [found] = front_of([offer("a", 10, 0.5, currency="EUR")], Limits(cost=1.0, currency="USD"))
+    assert (found.in_cost, found.both) == (None, None)
+    front = front_of_choices([found], Limits(cost=1.0, currency="USD"))
+    assert front is not None
+    assert (front.currency, front.cost_limit) == ("EUR", None)
+    [same] = front_of([offer("a", 10, 0.5, currency="EUR")], Limits(cost=1.0, currency="EUR"))
+    assert same.in_cost == 1.0
+
+
 def test_the_picture_shows_what_has_a_price() -> None:
     limits = Limits(deadline_s=60.0, cost=3.0)
     found = front_of([offer("a", 10, 5.0), offer("b", 20, None)], limits)

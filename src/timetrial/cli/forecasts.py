@@ -195,10 +195,8 @@ def recommend(
     from timetrial import outlook
     from timetrial.forecast import Limits
 
-    limits = Limits(
-        deadline_s=units.parse_duration(deadline) if deadline else None,
-        cost=_amount(max_cost) if max_cost else None,
-    )
+    cost, currency = _amount(max_cost) if max_cost else (None, "USD")
+    limits = Limits(units.parse_duration(deadline) if deadline else None, cost, currency)
     made: Outlook = outlook.predict(
         _one(what),
         store_dir=store,
@@ -244,11 +242,13 @@ def _one(what: list[str]) -> str | list[str]:
     return what[0] if len(what) == 1 else what
 
 
-def _amount(text: str) -> float:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*usd\s*", text, re.IGNORECASE)
+def _amount(text: str) -> tuple[float, str]:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]{3})\s*", text, re.IGNORECASE)
     if match is None:
-        raise UsageError(f"--max-cost {text} is not an amount. Allowed: such as 1usd or 0.25usd.")
-    return float(match[1])
+        raise UsageError(
+            f"--max-cost {text} is no amount with its currency. Allowed: such as 1usd, 0.25eur."
+        )
+    return float(match[1]), match[2].upper()
 
 
 def _pricing(price_per_hour: float | None, book: list[Path] | None, as_: str | None) -> Pricing:

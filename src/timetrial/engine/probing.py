@@ -21,8 +21,10 @@ LOOK_SHARE: Final = 0.12  # of the probe's seconds, that one look at evaluation 
 FIRST_LOOK: Final = 500  # examples; a multiple of the batch in which networks predict
 
 
-def probe(implementation: Implementation, session: Session, seconds: float) -> Outcome:
-    """Train for about so many seconds of this process's time; return how it ended.
+def probe(
+    implementation: Implementation, session: Session, seconds: float, *, step: int
+) -> Outcome:
+    """Train from `step` for about so many seconds of this process's time; return how it ended.
 
     The looks predict as many examples of the evaluated split as their share of the time allows,
     at least FIRST_LOOK, and say how many these were.
@@ -30,7 +32,6 @@ def probe(implementation: Implementation, session: Session, seconds: float) -> O
     plan, clock = session.plan, session.clock
     begun = time.monotonic()
     looked: int | None = None
-    step = 0
     for share in (WARM_UP_SHARE, 1.0):
         step, pace = _train_until(implementation, session, step, begun + share * seconds)
         if pace == STOP:

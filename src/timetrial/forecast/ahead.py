@@ -12,6 +12,7 @@ from timetrial import frameworks, machine, units
 from timetrial.errors import UsageError
 from timetrial.forecast.predict import Drawn, Wanted, predict, row_of
 from timetrial.forecast.systems import Probed
+from timetrial.launch import ON_THIS_MACHINE
 from timetrial.machine import MachineRecord
 from timetrial.plan import Plan
 from timetrial.references.convergence import CurveSet
@@ -61,6 +62,11 @@ def _line(plans: Sequence[Plan], known: Known) -> Line:
         return Line(plans, None, "a measurement, nothing is learned")
     if plan.division != "closed":
         return Line(plans, None, "open division: its steps are not those of the closed task")
+    if plan.launcher not in ON_THIS_MACHINE:
+        return Line(plans, None, f"launcher {plan.launcher}: it runs on machines not known here")
+    there = known.here.cpu.allowed_cores
+    if plan.workers > 1 and there is not None and plan.workers * plan.cores > there:
+        return Line(plans, None, f"{plan.workers} workers would share {there} cores")
     system = next((one for one in known.systems if _fits(one, plan, known.here)), None)
     if system is None:
         return Line(plans, None, f"not probed: timetrial probe {_probe_words(plan)}")
@@ -103,7 +109,8 @@ def _fits(system: Probed, plan: Plan, here: MachineRecord) -> bool:
     software = f"{plan.framework} {version}".strip()
     name = machine.system_name(here, cores=plan.cores, device=plan.device, software=software)
     return (
-        system.task_hash == plan.task_hash
+        not system.shipped  # made elsewhere, though it may have this machine's name
+        and system.task_hash == plan.task_hash
         and (system.framework, system.device, system.cores, system.precision)
         == (plan.framework, plan.device, plan.cores, plan.precision)
         and system.memory_bytes == plan.memory_bytes

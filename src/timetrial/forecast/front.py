@@ -17,6 +17,7 @@ class Limits(NamedTuple):
 
     deadline_s: float | None = None
     cost: float | None = None
+    currency: str = "USD"  # of `cost`: an amount in another is not compared with it
 
 
 class Offer(NamedTuple):
@@ -37,7 +38,7 @@ class Choice(NamedTuple):
     currency: str | None
     price_source: str | None
     in_time: float  # chance
-    in_cost: float | None  # None: the price is unknown
+    in_cost: float | None  # None: the price is unknown, or in another currency than the limit
     both: float | None
     on_front: bool
     beaten_by: str | None  # a system that is quicker and cheaper
@@ -74,6 +75,8 @@ def _choice(offer: Offer, limits: Limits) -> Choice:
     cost = None
     if offer.cost is not None:
         cost = forecast.summarise(offer.cost, made.steps_n)
+    comparable = limits.cost is None or offer.currency == limits.currency
+    if offer.cost is not None and comparable:
         kept = offer.cost <= (np.inf if limits.cost is None else limits.cost)
         kept &= np.isfinite(offer.cost)
         in_cost, both = float(kept.mean()), float((kept & in_time).mean())

@@ -18,13 +18,13 @@ from timetrial.references.convergence import CurveSet, StepsToTarget, steps_to
 from timetrial.rows import Row
 from timetrial.spec import Record, Target, Task, for_workers, parameter_count
 from timetrial.spec.network import Network
+from timetrial.spec.work import WEIGHT_BYTES
 from timetrial.stats import forecast, scaling
 from timetrial.stats.forecast import Forecast, Noise, Rhythm, Steps
 from timetrial.stats.intervals import Estimate
 
 FORMAT: Final = 1
 CLOCK: Final = "mlperf"
-BYTES_OF_A_NUMBER: Final = {"float32": 4, "bfloat16": 4, "float64": 8}  # gradients, as exchanged
 EXCHANGE_ERROR: Final = 0.25
 """Standard deviation of the logarithm of measured over computed exchange, rate and delay alone.
 
@@ -199,15 +199,20 @@ def _exchange(task: Task, system: Probed, wanted: Wanted) -> tuple[np.ndarray | 
     """Return draws of what a step of several workers exchanges, and what must be known of it."""
     if wanted.workers == 1:
         return 0.0, []
-    size = parameter_count(task) * BYTES_OF_A_NUMBER[system.precision]
+    size = parameter_count(task) * WEIGHT_BYTES[system.precision]
     network = wanted.network or Network()
-    if network.rate_bit_per_s is None:
+    links = [network.link(rank) for rank in range(wanted.workers)]
+    rates = [link.rate_bit_per_s for link in links if link.rate_bit_per_s is not None]
+    if not rates:
         return 0.0, [
             f"{wanted.workers} workers: no network given, their exchange counts as nothing; give "
             "--network rate=1gbit,delay=0.1ms"
         ]
     seconds = scaling.gradient_exchange_s(
-        size, wanted.workers, rate_bit_per_s=network.rate_bit_per_s, delay_s=network.delay_s
+        size,
+        wanted.workers,
+        rate_bit_per_s=min(rates),  # a ring is as slow as its slowest link
+        delay_s=max(link.delay_s for link in links),
     )
     generator = np.random.default_rng(1)
     drawn = seconds * np.exp(EXCHANGE_ERROR * generator.standard_normal(forecast.DRAWS))
@@ -238,6 +243,8 @@ def _notes(known: StepsToTarget, system: Probed, wanted: Wanted) -> list[str]:
         )
     if system.shipped:
         notes.append("the probe came with timetrial: it was not made on this machine")
+    if system.pace.relative_error == 0:
+        notes.append("the probe did too few steps to show its own spread: probe for longer")
     if system.drift is not None and abs(system.drift) > 0.1:
         notes.append(
             f"the probe's later half took {units.percent(abs(system.drift), 0)} "

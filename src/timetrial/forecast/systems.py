@@ -28,6 +28,7 @@ class Probed(Record, frozen=True, kw_only=True):
 
     task: str
     task_hash: str
+    dataset: str
     framework: str
     version: str
     device: str
@@ -93,7 +94,8 @@ def probed_systems(records: Sequence[RunRecord]) -> list[Probed]:
     groups: dict[tuple[object, ...], list[tuple[RunRecord, Speed]]] = {}
     for record in records:
         plan = record.plan
-        if record.done is None or plan.workers > 1 or plan.division != "closed":
+        whole = record.done is not None and record.status in ("reached", "budget")
+        if not whole or plan.workers > 1 or plan.division != "closed":
             continue
         seen = speed.speed_of(record)
         if seen is None or seen.eval_s is None:
@@ -112,6 +114,7 @@ def _probed(record: RunRecord, seen: Sequence[tuple[RunRecord, Speed]]) -> Probe
     return Probed(
         task=plan.task.name,
         task_hash=plan.task_hash,
+        dataset=plan.task.dataset.name,
         framework=plan.framework,
         version=framework_version(record),
         device=plan.device,

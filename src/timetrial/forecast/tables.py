@@ -45,7 +45,7 @@ def _probe_row(system: Probed, measure: str, value: float, half: float | None) -
         target=None,
         split=None,
         clock=None,
-        dataset="",
+        dataset=system.dataset,
         division="closed",
         framework=system.framework,
         device=system.device,
@@ -161,7 +161,7 @@ def _chance_about(limits: Limits | None) -> str:
     if limits.deadline_s is not None:
         parts.append(f"done within {units.duration(limits.deadline_s)}")
     if limits.cost is not None:
-        parts.append(f"for at most {units.money(limits.cost)}")
+        parts.append(f"for at most {units.money(limits.cost, limits.currency)}")
     return " and ".join(["to be " + parts[0], *parts[1:]]) if parts else "to reach the target"
 
 
@@ -254,8 +254,12 @@ def _unknowns(choices: Sequence[Choice], limits: Limits | None) -> list[str]:
 def front_of_choices(choices: Sequence[Choice], limits: Limits) -> Front | None:
     """Return the picture of time against cost; None where no cost is known."""
     points = []
+    priced = [one.currency for one in choices if one.cost is not None]
+    main = max(priced, key=priced.count, default=None)
     for one in choices:
         if one.cost is None or one.cost.value is None or one.seconds.value is None:
+            continue
+        if one.currency != main:  # amounts in several currencies have no common axis
             continue
         points.append(
             FrontPoint(
@@ -274,9 +278,9 @@ def front_of_choices(choices: Sequence[Choice], limits: Limits) -> Front | None:
         return None
     return Front(
         title=_title(choices),
-        currency=next(one.currency for one in choices if one.currency) or "USD",
+        currency=main or limits.currency,
         deadline_s=limits.deadline_s,
-        cost_limit=limits.cost,
+        cost_limit=limits.cost if limits.currency == main else None,
         points=points,
     )
 

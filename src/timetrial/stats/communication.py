@@ -13,13 +13,12 @@ from typing import Final, NamedTuple
 
 from timetrial.engine.events import Fenced
 from timetrial.spec import parameter_count
+from timetrial.spec.work import WEIGHT_BYTES
 from timetrial.stats import measures
 from timetrial.store import RunRecord, by_attempt
 
 EXPLICIT: Final = "allreduce"  # the exchange that stands between backward and the update
 PART: Final = "communication"
-# Of a number in the gradients: bfloat16 is a mixed precision here, its weights are float32.
-_BYTES: Final = {"float32": 4, "bfloat16": 4, "float64": 8}
 
 
 class SplitStep(NamedTuple):
@@ -123,7 +122,7 @@ def gradient_bytes(record: RunRecord) -> int | None:
     plan = record.plan
     if plan.script or plan.algorithm.partition(":")[0] != EXPLICIT:
         return None
-    return parameter_count(plan.task) * _BYTES[plan.precision]
+    return parameter_count(plan.task) * WEIGHT_BYTES[plan.precision]
 
 
 def mean_parts(records: Sequence[RunRecord]) -> dict[str, float]:
