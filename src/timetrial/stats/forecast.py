@@ -22,8 +22,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import scipy.special
-import scipy.stats
+import scipy
 from jaxtyping import Bool, Float
 
 from timetrial.errors import UsageError
@@ -222,7 +221,7 @@ def median_interval(values: Float[np.ndarray, " values"], level: float = 0.95) -
     if n == 0:
         return Estimate(value=None, low=None, high=None, n=0, method=method)
     ordered = np.sort(values)
-    below = int(scipy.stats.binom.ppf((1 - level) / 2, n, 0.5))
+    below = int((scipy.special.bdtr(np.arange(n), n, 0.5) < (1 - level) / 2).sum())
     if below < 1:
         return Estimate(value=float(np.median(values)), low=None, high=None, n=n, method=method)
     low, high = float(ordered[below - 1]), float(ordered[n - below])

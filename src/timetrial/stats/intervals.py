@@ -13,6 +13,8 @@ from 20,000 repetitions (the median: 800) of lognormal and gamma times, spread 5
 | `restricted_mean`, 40 % censored         | 94.0 to 98.0 % | 93.6 to 96.9 % | 92.8 to 95.7 % |
 | `median_time`, 0 to 40 % censored        | 94.0 to 98.2 % | 94.2 to 96.6 % | 93.4 to 97.6 % |
 
+`largest_interval` has a table of its own.
+
 The ranges run over three ways to lose runs: one common budget, a random time of the spread of the
 times themselves, and a crash at any moment with that probability (the median: the first two). The
 low ends belong to the spread of 30 %. With 40 % censored and n = 5, 6 to 9 % of the samples reach
@@ -22,15 +24,15 @@ fewer than twice and get no interval; they are not in the table.
 from __future__ import annotations
 
 import math
-import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import scipy  # its parts are loaded at their first use: scipy.stats takes over a second
+import scipy  # its parts are loaded at their first use; scipy.stats takes over a second
 from jaxtyping import Bool, Float
 
 from timetrial.errors import UsageError
 from timetrial.spec import Record
+from timetrial.stats.survival import curve_of, log_log_band
 from timetrial.units import duration
 
 
@@ -142,13 +144,9 @@ def restricted_moments(
     """
     if reached.all():
         return plain_moments(times)
-    sample = scipy.stats.CensoredData.right_censored(times, ~reached)
-    curve = scipy.stats.ecdf(sample).sf
-    knots, survival = curve.quantiles, curve.probabilities  # knots: all distinct times, ascending
+    knots, running, reaching, survival = curve_of(times, reached)
     areas = np.diff(knots, prepend=0.0) * np.concatenate(([1.0], survival[:-1]))
     beyond = np.append(np.cumsum(areas[::-1])[::-1][1:], 0.0)
-    running = (times[None, :] >= knots[:, None]).sum(axis=1)
-    reaching = ((times[None, :] == knots[:, None]) & reached[None, :]).sum(axis=1)
     left = running - reaching
     terms = np.divide(
         beyond**2 * reaching, running * left, out=np.zeros(len(knots)), where=left > 0
@@ -200,17 +198,12 @@ def median_time(
     n, method = len(times), "Kaplan-Meier median, log-log band"
     if not reached.any():
         return Estimate(value=None, low=None, high=None, n=n, method=method)
-    curve = scipy.stats.ecdf(scipy.stats.CensoredData.right_censored(times, ~reached)).sf
-    band: Any  # scipy-stubs 1.17.1 takes its two curves for numbers
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.filterwarnings(
-            "ignore", message="The confidence interval is undefined"
-        )  # at S = 0
-        band = curve.confidence_interval(level, method="log-log")
+    curve = curve_of(times, reached)
+    low, high = log_log_band(curve, level)
     return Estimate(
-        value=_first_below_half(curve.quantiles, curve.probabilities),
-        low=_first_below_half(curve.quantiles, band.low.probabilities),
-        high=_first_below_half(curve.quantiles, band.high.probabilities),
+        value=_first_below_half(curve.times, curve.survival),
+        low=_first_below_half(curve.times, low),
+        high=_first_below_half(curve.times, high),
         n=n,
         method=method,
     )
@@ -222,6 +215,35 @@ def _first_below_half(
     """Return the first knot with at most half surviving; NaN counts as above."""
     below = np.flatnonzero(survival <= 0.5 + 1e-12)  # 1e-12: products such as 4/5 * 5/8
     return float(knots[below[0]]) if len(below) else None
+
+
+def largest_interval(values: Float[np.ndarray, " rounds"], level: float = 0.95) -> Estimate:
+    """Return the largest that such values can be: the largest seen, and how far above it may lie.
+
+    The largest seen is the lower end too: so much was there. The upper end is L + c (L - S), with S
+    the second largest and c = level / (1 - level); None for a single value. It is exact where
+    values close below the largest possible one are about equally likely. Measured coverage of 95 %,
+    from 20,000 samples of 8 on [0, 1]: 95.0 % uniform, 95.4 % with a density that rises towards 1,
+    90.3 % with one that falls to 0 there.
+
+    Source: Robson and Whitlock, Biometrika 51 (1964), 33-39.
+
+    Raises:
+        UsageError: No value, or one that is NaN or infinite.
+    """
+    check_level(level)
+    check_finite(values, "rates")
+    if len(values) == 0:
+        raise UsageError("No largest of no values. Allowed: at least one.")
+    *rest, largest = np.sort(values).tolist()
+    high = largest + level / (1 - level) * (largest - rest[-1]) if rest else None
+    return Estimate(
+        value=largest,
+        low=largest,
+        high=high,
+        n=len(values),
+        method="largest seen, Robson and Whitlock",
+    )
 
 
 def proportion_interval(k: int, n: int, level: float = 0.95) -> Estimate:
@@ -238,8 +260,10 @@ def proportion_interval(k: int, n: int, level: float = 0.95) -> Estimate:
     method = "proportion, Clopper-Pearson"
     if n == 0:
         return Estimate(value=None, low=None, high=None, n=0, method=method)
-    ends = scipy.stats.binomtest(k, n).proportion_ci(level, method="exact")
-    return Estimate(value=k / n, low=float(ends.low), high=float(ends.high), n=n, method=method)
+    tail = (1 - level) / 2
+    low = float(scipy.special.betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    high = float(scipy.special.betaincinv(k + 1, n - k, 1 - tail)) if k < n else 1.0
+    return Estimate(value=k / n, low=low, high=high, n=n, method=method)
 
 
 # --- checks --------------------------------------------------------------------------------------

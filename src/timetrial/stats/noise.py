@@ -50,7 +50,7 @@ def machine_noise(pairs: Float[np.ndarray, "pairs 2"], level: float = 0.95) -> N
     sd = low = high = None
     if n >= 2:
         sd = float(logs.std(ddof=1)) / math.sqrt(2)
-        tails = scipy.stats.chi2.ppf(np.array([0.5 + level / 2, 0.5 - level / 2]), n - 1)
+        tails = scipy.special.chdtri(n - 1, np.array([0.5 - level / 2, 0.5 + level / 2]))
         low, high = (sd * math.sqrt((n - 1) / float(tail)) for tail in tails)
     return Noise(
         n=n,

@@ -16,7 +16,7 @@ import math
 from typing import Literal, TypeAlias
 
 import numpy as np
-import scipy  # its parts are loaded at their first use: scipy.stats takes over a second
+import scipy
 from jaxtyping import Float
 
 from timetrial.errors import UsageError
@@ -138,7 +138,7 @@ def convergence_gate(
     if degrees < 1:
         raise UsageError(f"No t-test of {n_sub} runs against {n_ref}: give more runs.")
     margin = (
-        float(scipy.stats.t.ppf(1 - level, degrees))
+        float(scipy.special.stdtrit(degrees, 1 - level))
         * reference.std
         * math.sqrt(1 / n_ref + 1 / n_sub)
     )
