@@ -40,7 +40,7 @@ ORDER = (
     ("suites gridfile", "lists of requests"),
     ("owntask", "a user's own file becomes a task"),
     ("batch results api", "what cli, notebooks, tune and serve call"),
-    ("outlook taskpage firstrun tune serve", "built on the whole"),
+    ("outlook convergence taskpage firstrun tune serve", "built on the whole"),
     ("cli", "a module per verb"),
     ("__main__ testing", "python -m timetrial; fakes and contract tests for outsiders"),
 )

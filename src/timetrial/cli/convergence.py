@@ -24,9 +24,9 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show the library: tasks, targets, how many runs, how old, and what is out of date."""
-    from timetrial import outlook
+    from timetrial import convergence
 
-    entries = outlook.convergence(store_dir=store)
+    entries = convergence.entries(store_dir=store)
     if json:
         options.echo_json(entries)
         return
@@ -79,11 +79,11 @@ def update(
     Predictions read the finished runs of their store: with --to the curves are also written as
     files of the library.
     """
-    from timetrial import outlook
+    from timetrial import convergence
     from timetrial.cli.progress import ProgressWatcher
 
     with ProgressWatcher(quiet=False) as watcher:
-        made = outlook.update_convergence(
+        made = convergence.update(
             tasks,
             seeds=seeds,
             target=target,
