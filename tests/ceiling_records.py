@@ -22,9 +22,9 @@ def ceiling(measure: str = "matmul_fp32", **changes: object) -> Ceiling:
         cores=1,
         workers=1,
         value=100e9,
-        low=90e9,
+        low=100e9,
         high=110e9,
-        best=115e9,
+        median=80e9,
         n=8,
         unit="FLOP/s",
         precision="float32",
@@ -55,13 +55,13 @@ def ceilings(of: MachineRecord, **changes: object) -> Ceilings:
         busy=None,
         ceilings=(
             ceiling(),
-            ceiling(cores=cores, value=200e9, low=190e9, high=210e9, theoretical=128e9),
+            ceiling(cores=cores, value=200e9, low=200e9, high=210e9, theoretical=128e9),
             ceiling(
-                "matmul_bf16", cores=cores, value=1e12, low=0.9e12, high=1.1e12,
+                "matmul_bf16", cores=cores, value=1e12, low=1e12, high=1.1e12,
                 precision="bfloat16", theoretical=4e12,
             ),
             ceiling(
-                "memory_triad", cores=cores, value=20e9, low=19e9, high=None, unit="byte/s",
+                "memory_triad", cores=cores, value=20e9, low=20e9, high=None, unit="byte/s",
                 precision="float64", theoretical=None, derivation="no figure",
             ),
         ),

@@ -78,12 +78,10 @@ def test_every_ceiling_has_n_interval_unit_and_how(
         assert ceiling.low is not None
         assert ceiling.high is not None
         assert 0 < ceiling.low <= ceiling.value <= ceiling.high
-        if ceiling.best is not None:
-            assert (
-                ceiling.best <= ceiling.value
-                if ceiling.unit == "s"
-                else (ceiling.best >= ceiling.value)
-            )
+        if ceiling.median is not None and ceiling.unit == "s":
+            assert ceiling.high == ceiling.value <= ceiling.median
+        elif ceiling.median is not None:
+            assert ceiling.low == ceiling.value >= ceiling.median
         assert ceiling.how
         assert ceiling.size
         assert ceiling.derivation

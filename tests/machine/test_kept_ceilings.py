@@ -84,6 +84,31 @@ def test_a_newer_format_is_refused(machine: MachineRecord, environ: dict[str, st
         kept.read_ceilings(file)
 
 
+def test_medians_of_the_first_format_become_best_rounds(
+    machine: MachineRecord, environ: dict[str, str]
+) -> None:
+    now = ceilings(machine)
+    file = kept.keep(now, environ)
+    seen = msgspec.json.decode(file.read_bytes())
+    seen["format"] = 1
+    for ceiling in seen["ceilings"]:
+        ceiling.update(value=80e9, low=70e9, high=90e9, best=100e9)
+        del ceiling["median"]
+    seen["ceilings"][1] |= {"unit": "s", "value": 8e-6, "best": 5e-6}
+    seen["ceilings"][2]["best"] = None  # of a fit
+    file.write_bytes(msgspec.json.encode(seen))
+
+    found = kept.read_ceilings(file)
+
+    assert found.format == FORMAT
+    ends = [(c.low, c.value, c.high, c.median) for c in found.ceilings[:3]]
+    assert ends == [
+        (100e9, 100e9, None, 80e9),
+        (None, 5e-6, 5e-6, 8e-6),
+        (70e9, 80e9, 90e9, None),
+    ]
+
+
 def test_a_folder_that_cannot_be_made_is_an_error_that_names_the_variable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 

@@ -15,6 +15,7 @@ from scipy import stats
 
 from timetrial.errors import UsageError
 from timetrial.stats import mean_interval, median_time, proportion_interval, restricted_mean
+from timetrial.stats.intervals import largest_interval
 
 times_of_runs = hnp.arrays(np.float64, st.integers(2, 12), elements=st.floats(1.0, 1e4))
 
@@ -219,6 +220,18 @@ def test_a_proportion_has_its_exact_interval() -> None:
         proportion_interval(3, 2)
 
 
+def test_the_largest_has_its_own_value_as_the_lower_end() -> None:
+    estimate = largest_interval(np.array([3.0, 5.0, 4.9, 1.0]))
+    assert (estimate.value, estimate.low, estimate.n) == (5.0, 5.0, 4)
+    assert estimate.high == pytest.approx(5 + 19 * 0.1)
+    single = largest_interval(np.array([3.0]))
+    assert (single.value, single.low, single.high) == (3.0, 3.0, None)
+    with pytest.raises(UsageError, match="at least one"):
+        largest_interval(np.array([]))
+    with pytest.raises(UsageError):
+        largest_interval(np.array([1.0, math.nan]))
+
+
 # --- coverage ------------------------------------------------------------------------------------
 
 Kind = Literal["lognormal", "gamma"]
@@ -315,3 +328,21 @@ def test_the_median_interval_covers_as_often_as_it_says(n: int, budget: float) -
         below = estimate.low is None or estimate.low <= 1
         covered += below and (estimate.high is None or estimate.high >= 1)
     assert 0.934 - 0.035 <= covered / 400 <= 0.982 + 0.02
+
+
+@pytest.mark.parametrize(
+    ("beta", "stated"),
+    [((1, 1), 0.950), ((2, 1), 0.954), ((1, 2), 0.903)],
+    ids=["uniform", "rising", "falling"],
+)
+def test_the_interval_of_the_largest_covers_as_often_as_it_says(
+    beta: tuple[int, int], stated: float
+) -> None:
+    rng = np.random.default_rng(4)
+    covered = 0
+    for values in rng.beta(*beta, size=(REPETITIONS, 8)):
+        estimate = largest_interval(values)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        covered += estimate.low <= 1 <= estimate.high
+    assert abs(covered / REPETITIONS - stated) <= SLACK

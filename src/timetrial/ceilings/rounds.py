@@ -3,15 +3,14 @@
 A repetition is a call that returns when the device has finished. All measures of a child take
 turns, one round of each, then the next round of each: what disturbs the machine for a second falls
 into one round of several measures and not into all rounds of one. Of a round the fastest repetition
-counts, as in STREAM: the machine did do that. The value is the median over the rounds. A product is
-tried in several sizes first; the two best take part in all rounds, and the better median counts.
+counts, as in STREAM, and of all rounds the best: the machine did do that. A product is tried in
+several sizes first; the two best take part in all rounds, and the better round counts.
 
 Source: McCalpin, STREAM (www.cs.virginia.edu/stream, read 2026-11-23): best time of the trials.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
@@ -67,7 +66,7 @@ def take_turns(
     round_s: float,
     say: Callable[[str, float], None],
 ) -> list[tuple[Work, tuple[float, ...]]]:
-    """Return, of each group, the work of the best median rate and the seconds of its rounds.
+    """Return, of each group, the work of the best round and the seconds of all of its rounds.
 
     The works of a group share the time of its round.
     """
@@ -77,8 +76,5 @@ def take_turns(
             say(group[0].measure, (number + place / len(groups)) / rounds)
             for work in group:
                 found[work].append(fastest_s(work, round_s / len(group)))
-    best = (
-        max(group, key=lambda work: work.amount / statistics.median(found[work]))
-        for group in groups
-    )
+    best = (max(group, key=lambda work: work.amount / min(found[work])) for group in groups)
     return [(work, tuple(found[work])) for work in best]

@@ -51,7 +51,7 @@ class Effort(NamedTuple):
     """How much is measured."""
 
     measures: tuple[str, ...]
-    rounds: int  # an interval of the median has both ends from 7 on
+    rounds: int
     round_s: float
     budget_s: float  # of the children of products and memory, each
     file_bytes: int = _FILE_BYTES
@@ -391,20 +391,15 @@ def _of_part(
 
 
 def _ceiling(order: Order, found: Found, began: Began | None, derived: Theory) -> Ceiling:
-    """Return a rate, or seconds: the median of the rounds, and the ends of its interval."""
-    seconds = np.array(found.seconds)
-    estimate = intervals.median_time(seconds, np.ones(len(seconds), dtype=np.bool_))
+    """Return a rate, or seconds: that of the best round, and how far beyond it may be had."""
+    rates = found.amount / np.array(found.seconds)
+    estimate = intervals.largest_interval(rates)
     assert estimate.value is not None  # every round has its seconds
     unit = UNITS[found.measure]
-    value, low, high = estimate.value, estimate.low, estimate.high
-    best = float(seconds.min())
-    if unit != "s":
-        value, low, high = (
-            found.amount / value,
-            None if high is None else found.amount / high,
-            None if low is None else found.amount / low,
-        )
-        best = found.amount / best
+    value, low, high, median = estimate.value, estimate.low, estimate.high, float(np.median(rates))
+    if unit == "s":  # the amount is one: a rate is how often a second
+        low, high = (None if end is None else found.amount / end for end in (high, low))
+        value, median = found.amount / value, found.amount / median
     how = found.how
     if found.measure in _MEMORY and order.device == "cpu":
         caches = hardware.last_level_cache_bytes(order.cpus or ())
@@ -419,7 +414,7 @@ def _ceiling(order: Order, found: Found, began: Began | None, derived: Theory) -
         value=value,
         low=low,
         high=high,
-        best=best,
+        median=median,
         n=estimate.n,
         unit=unit,
         precision=found.precision,
@@ -469,7 +464,6 @@ def _of_pair(part: _Heard, began: Began | None) -> list[Ceiling]:
             value=estimate.value,
             low=estimate.low,
             high=estimate.high,
-            best=None,
             n=estimate.n,
             unit=UNITS[measure],
             precision="float32",

@@ -19,8 +19,8 @@ _HALF: Final = ("matmul_bf16", "matmul_fp16", "matmul_tf32")
 def ceiling_rows(found: Ceilings) -> list[Row]:
     """Return a row per ceiling, then one without a value per ceiling that is missing.
 
-    `facts` hold size, how it was measured, the best round and the theoretical figure in the row's
-    unit, its derivation and the share of it that was reached.
+    `facts` hold size, how it was measured, the median of the rounds and the theoretical figure in
+    the row's unit, its derivation and the share of it that was reached.
     """
     rows = [_row_of(found, ceiling) for ceiling in found.ceilings]
     return rows + [_row_without(found, missing) for missing in found.missing]
@@ -32,8 +32,8 @@ def _row_of(found: Ceilings, ceiling: Ceiling) -> Row:
         "how": ceiling.how,
         "derivation": ceiling.derivation,
     }
-    if ceiling.best is not None:
-        facts["best"] = repr(ceiling.best)
+    if ceiling.median is not None:
+        facts["median"] = repr(ceiling.median)
     notes = []
     if ceiling.theoretical is not None:
         share = ceiling.value / ceiling.theoretical

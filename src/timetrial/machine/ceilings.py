@@ -18,7 +18,7 @@ from timetrial.machine.records import (
 )
 from timetrial.spec import Record
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 Unit: TypeAlias = Literal["FLOP/s", "OP/s", "byte/s", "bit/s", "s"]
 
@@ -46,9 +46,10 @@ UNITS: Final[Mapping[str, Unit]] = {  # of every measure there is, in the order 
 
 
 class Ceiling(Record, frozen=True, kw_only=True):
-    """One measured ceiling: the median of n rounds with its 95 % interval.
+    """One measured ceiling: the best of n rounds, and how far beyond it there may be more (95 %).
 
-    `value`, `low`, `high` and `best` are in `unit`; an end that n rounds cannot give is None.
+    `value`, `low`, `high` and `median` are in `unit`; an end that n rounds cannot give is None. The
+    all-reduce's are fitted to all rounds, with the interval of that fit.
     """
 
     measure: str  # of UNITS
@@ -58,7 +59,7 @@ class Ceiling(Record, frozen=True, kw_only=True):
     value: float
     low: float | None
     high: float | None
-    best: float | None = None  # of the best round: what can be had for a moment; none of a fit
+    median: float | None = None  # of the rounds: what was to be had for half of the time
     n: int
     unit: Unit
     precision: str  # of the numbers computed or moved

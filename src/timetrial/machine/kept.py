@@ -13,6 +13,7 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -103,6 +104,8 @@ def read_ceilings(file: Path) -> Ceilings:
     content = file.read_bytes()
     try:
         told = msgspec.json.decode(content, type=dict[str, object]).get("format")
+        if told == 1:
+            return msgspec.convert(_of_format_1(msgspec.json.decode(content)), Ceilings)
         if isinstance(told, int) and told > FORMAT:
             raise FormatError(
                 f"{file} has format {told}; this timetrial reads up to {FORMAT}. Install a newer "
@@ -113,3 +116,18 @@ def read_ceilings(file: Path) -> Ceilings:
         raise FormatError(
             f"{file} is damaged: {error}. Measure again: timetrial machine"
         ) from error
+
+
+def _of_format_1(seen: dict[str, Any]) -> dict[str, Any]:
+    """Return what format 1 held, whose values were medians with the best round beside them."""
+    for ceiling in seen["ceilings"]:
+        best = ceiling.pop("best", None)
+        if best is not None:
+            median = ceiling["value"]
+            ends = (
+                {"low": None, "high": best}
+                if ceiling["unit"] == "s"
+                else {"low": best, "high": None}
+            )
+            ceiling.update(value=best, median=median, **ends)
+    return {**seen, "format": FORMAT}

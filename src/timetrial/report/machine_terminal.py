@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich import box
 from rich.console import Console
@@ -23,6 +24,8 @@ from timetrial.report.words import (
 )
 from timetrial.rows import Row, Table
 
+FAR: Final = 0.1  # a median of the rounds so far from the best one is told
+
 
 def render_machine(rows: Sequence[Row], table: Table, console: Console) -> None:
     """Print the machine in document 002's columns, then all ceilings, then what is to be known."""
@@ -42,7 +45,7 @@ def render_machine(rows: Sequence[Row], table: Table, console: Console) -> None:
         marks += [1 + len(derivations) + notes.index(note) for note in row.notes if note in notes]
         grid.add_row(
             _stacked(sentence(measure_label(row.measure)), _place(row)),
-            _stacked(value_text(row), "\n".join([interval_text(row), *_best(row)])),
+            _stacked(value_text(row), "\n".join([interval_text(row), *_median(row)])),
             str(row.n),
             _stacked(_theoretical(row), " ".join(f"[{mark}]" for mark in marks)),
             units.percent(float(row.facts["share"]), 0) if "share" in row.facts else ABSENT,
@@ -70,12 +73,12 @@ def _place(row: Row) -> str:
     return ", ".join(plain(part) for part in (where, row.facts["size"]) if part)
 
 
-def _best(row: Row) -> list[str]:
-    """Return the best round in words where it lies outside the interval: much was disturbed."""
-    best = float(row.facts["best"]) if "best" in row.facts else None
-    if best is None or row.low is None or row.high is None or row.low <= best <= row.high:
+def _median(row: Row) -> list[str]:
+    """Return the rounds' median in words where it is far from the best: much was disturbed."""
+    median = float(row.facts["median"]) if "median" in row.facts else None
+    if median is None or not row.value or abs(median / row.value - 1) <= FAR:
         return []
-    return [f"best {optional(best, row.unit)}"]
+    return [f"median {optional(median, row.unit)}"]
 
 
 def _theoretical(row: Row) -> str:
