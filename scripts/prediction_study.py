@@ -32,38 +32,71 @@ class Combination:
     framework: str
     cores: int
     precision: str
-    seconds: float  # of the probe
+    seconds: float  # of the probe: a run of a minute allows three, with what it sets up
+    light: bool = False  # the task's fewer steps
+    dataset: str | None = None
 
     @property
     def name(self) -> str:
         """Return the name of its folder."""
-        return f"{self.task}-{self.framework}-{self.cores}-{self.precision}"
+        to = "" if self.target is None else f"-{self.target:g}"
+        return f"{self.task}{to}-{self.framework}-{self.cores}-{self.precision}"
 
     @property
     def choices(self) -> dict[str, object]:
         """Return what probe, prediction and run share."""
-        return {"framework": self.framework, "cores": self.cores, "precision": self.precision}
+        return {
+            "framework": self.framework,
+            "cores": self.cores,
+            "precision": self.precision,
+            "light": self.light,
+            "dataset": self.dataset,
+        }
 
 
 def grid() -> list[Combination]:
-    """Return the combinations; probes are as short as a twentieth of the run allows."""
-    whole, cloth = "mnist-cnn", "fashion-mnist-cnn"
-    found = []
-    for precision in ("float32", "bfloat16", "float64"):
-        for cores in (2, 1):
-            found += [
-                Combination(whole, None, "torch", cores, precision, 2.2),
-                Combination(whole, None, "keras-tensorflow", cores, precision, 2.2),
-                Combination(cloth, 0.9, "jax", cores, precision, 1.8),
-                Combination(whole, None, "keras-torch", cores, precision, 2.5),
-            ]
-    for cores in (2, 1):
-        found += [
-            Combination(cloth, 0.9, "keras-jax", cores, "float32", 1.5),
-            Combination(cloth, 0.9, "keras-torch", cores, "float32", 1.2),
-            Combination(cloth, 0.9, "torch", cores, "float64", 0.9),
-        ]
-    return found
+    """Return the combinations, short runs first.
+
+    A probe may take a twentieth of its run: what compiles for seconds is asked for long runs.
+    """
+    return [
+        *_on("fashion-mnist-cnn", 0.9, [
+            ("torch", 2, "float64", 0.9), ("torch", 1, "float64", 1.2),
+            ("keras-torch", 1, "float32", 0.9), ("keras-torch", 1, "bfloat16", 1.2),
+            ("keras-torch", 1, "float64", 1.5), ("jax", 2, "float64", 1.2),
+        ]),
+        *_on("mnist-cnn", 0.99, [
+            ("torch", 2, "float32", 0.9), ("torch", 1, "float32", 1.2),
+            ("keras-torch", 2, "bfloat16", 1.5), ("keras-torch", 2, "float32", 2.0),
+            ("keras-tensorflow", 2, "float64", 1.0), ("jax", 2, "float32", 1.0),
+        ]),
+        *_on("mnist-cnn", None, [
+            ("torch", 2, "bfloat16", 1.2), ("torch", 1, "bfloat16", 2.2),
+            ("keras-tensorflow", 2, "bfloat16", 1.0), ("keras-tensorflow", 1, "bfloat16", 1.5),
+            ("torch", 2, "float32", 2.2), ("torch", 1, "float32", 2.2),
+            ("keras-tensorflow", 2, "float32", 2.2), ("keras-tensorflow", 1, "float32", 2.2),
+            ("keras-torch", 2, "bfloat16", 2.2), ("keras-torch", 2, "float32", 2.5),
+            ("torch", 2, "float64", 2.5), ("keras-torch", 1, "float32", 2.5),
+        ]),
+        *_on("cifar10-resnet20-v2", None, [
+            ("torch", 2, "bfloat16", 1.5), ("torch", 1, "bfloat16", 2.0),
+            ("torch", 2, "float32", 2.0), ("torch", 1, "float32", 3.0),
+        ], light=True, dataset="cifar10-jpeg"),
+        *_on("mnist-cnn", None, [
+            ("torch", 1, "float64", 2.5), ("jax", 2, "float32", 3.0),
+        ]),
+    ]  # fmt: skip
+
+
+def _on(
+    task: str,
+    target: float | None,
+    systems: list[tuple[str, int, str, float]],
+    *,
+    light: bool = False,
+    dataset: str | None = None,
+) -> list[Combination]:
+    return [Combination(task, target, *system, light, dataset) for system in systems]
 
 
 def study(combination: Combination, folder: Path) -> None:
