@@ -7,6 +7,7 @@ the book's problems; a file that cannot be used at all is an error.
 from __future__ import annotations
 
 import datetime
+import operator
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ _ALLOWED: Final = {
     "covers": "machine, host, accelerators",
 }
 _SEEN_MAX: Final = 80
+_place_of: Final = operator.attrgetter("instance", "region", "spot")  # seldom alike: quick to ask
 _SET_HERE: Final = ("file", "line")
 
 
@@ -112,7 +114,7 @@ def _without_doubles(
     Two that agree are one. Two that do not both stay: who asks for them is told that they differ.
     """
     kept = prices
-    if len(set(map(key, prices))) < len(prices):
+    if _alike(prices, _place_of) and _alike(prices, key):
         kept = []
         first: dict[object, Price] = {}
         for price in prices:
@@ -124,6 +126,10 @@ def _without_doubles(
                 problems.append(_double(price, known, same=same))
     problems.sort(key=lambda problem: problem.line or 0)
     return kept
+
+
+def _alike(prices: list[Price], key: Callable[[Price], object]) -> bool:
+    return len(set(map(key, prices))) < len(prices)
 
 
 def _double(price: Price, known: Price, *, same: bool) -> Problem:

@@ -63,7 +63,7 @@ class Price(Record, frozen=True, kw_only=True, gc=False):
         if not (self.provider and self.source):
             missing = "source" if self.provider else "provider"
             raise ValueError(f"{missing} is empty. Say whose price it is, and where it was read")
-        if self.accelerators is not None and not _possible(self.accelerators, zero=False):
+        if self.accelerators is not None and not 0 < self.accelerators < math.inf:
             raise ValueError(
                 f"accelerators {self.accelerators:g} is not possible. Allowed: above 0; leave it "
                 "out where there is none"
