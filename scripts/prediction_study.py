@@ -71,19 +71,20 @@ def grid() -> list[Combination]:
         *_on("cifar10-resnet20-v2", 0.4, [
             ("torch", 2, "bfloat16", 2.5), ("torch", 1, "bfloat16", 4.0),
             ("torch", 2, "float32", 5.0), ("torch", 1, "float32", 7.0),
+            ("keras-torch", 2, "bfloat16", 4.0),
         ], light=True, dataset="cifar10-jpeg"),
+        *_on("fashion-mnist-cnn", 0.9, [
+            ("torch", 2, "float64", 1.2), ("torch", 1, "float64", 1.5),
+            ("keras-torch", 2, "float32", 1.0), ("keras-torch", 1, "float32", 1.2),
+            ("keras-torch", 2, "bfloat16", 1.2), ("keras-torch", 1, "bfloat16", 1.5),
+            ("keras-torch", 2, "float64", 2.5), ("keras-torch", 1, "float64", 3.5),
+            ("jax", 2, "float64", 3.0),
+        ]),
         *_on("mnist-cnn", None, [
             ("keras-torch", 2, "float32", 9.0), ("keras-torch", 1, "float32", 12.0),
             ("keras-torch", 2, "bfloat16", 8.0), ("keras-torch", 1, "bfloat16", 10.0),
             ("torch", 2, "float64", 8.0), ("torch", 1, "float64", 12.0),
-            ("keras-tensorflow", 2, "float64", 9.0), ("keras-tensorflow", 1, "float64", 14.0),
-            ("jax", 2, "float32", 12.0), ("keras-jax", 2, "float32", 7.0),
-        ]),
-        *_on("fashion-mnist-cnn", 0.9, [
-            ("torch", 2, "float64", 1.2), ("torch", 1, "float64", 1.5),
-            ("keras-torch", 1, "float32", 1.2), ("keras-torch", 1, "bfloat16", 1.5),
-            ("keras-torch", 2, "float64", 2.5), ("keras-torch", 1, "float64", 3.5),
-            ("jax", 2, "float64", 3.0), ("jax", 1, "float64", 3.0),
+            ("keras-tensorflow", 2, "float64", 9.0), ("jax", 2, "float32", 12.0),
         ]),
     ]  # fmt: skip
 
