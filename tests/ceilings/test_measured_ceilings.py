@@ -174,7 +174,7 @@ def test_a_child_that_fails_is_a_reason_and_no_number() -> None:
         pytest.skip("needs CPU affinity")
     order = Order(measures=("matmul_fp32",), library="numpy", cpus=(9999,), rounds=1, round_s=0.001)
 
-    heard = session._run_part(
+    [heard] = session._run_part(
         session._Part((order,), 1.0), lambda _measure, _where, _share: None, 0.0, 1.0
     )
 

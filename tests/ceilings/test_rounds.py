@@ -33,7 +33,7 @@ def test_one_call_is_enough_where_it_takes_longer_than_the_round() -> None:
     assert calls == [1]
 
 
-def test_the_two_best_sizes_stay_and_one_too_slow_ends_the_trial() -> None:
+def test_the_three_best_sizes_stay_and_one_too_slow_ends_the_trial() -> None:
     def unreached() -> None:
         raise AssertionError("a size above one that does not fit is not tried")
 
@@ -41,11 +41,12 @@ def test_the_two_best_sizes_stay_and_one_too_slow_ends_the_trial() -> None:
         work("a", 1, sleeper(0.01)),
         work("a", 30, sleeper(0.01)),
         work("a", 20, sleeper(0.01)),
+        work("a", 10, sleeper(0.01)),
         work("a", 1e6, sleeper(0.2)),
         work("a", 1e9, unreached),
     ]
 
-    assert [found.amount for found in rounds.best_of(sizes, 0.15)] == [30, 20]
+    assert [found.amount for found in rounds.best_of(sizes, 0.15)] == [30, 20, 10]
 
 
 def test_the_first_size_counts_whatever_it_takes_and_none_is_none() -> None:
@@ -64,10 +65,11 @@ def test_measures_take_turns_and_all_rounds_decide_between_two_sizes() -> None:
     other = work("b", 1, call("other", 0.002))
 
     found = rounds.take_turns(
-        [(lucky, steady), (other,)], 3, 0.0, lambda _what, share: told.append(share)
-    )
+        [(lucky, steady), (other,)], 3, 0.0, lambda _what, share: told.append(share),
+        lambda: order.append("wait"),
+    )  # fmt: skip
 
-    assert order == ["lucky", "steady", "other"] * 3
+    assert order == ["wait", "lucky", "steady", "other"] * 3
     assert [chosen for chosen, _ in found] == [steady, other]
     assert [len(seconds) for _, seconds in found] == [3, 3]
     assert told == sorted(told)

@@ -22,6 +22,7 @@ class Order(Record, frozen=True, kw_only=True):
     round_s: (
         float  # time of one round of one measure; products are sized to fit into it three times
     )
+    in_turns: bool = False  # each round begins when the parent writes a line
     budget_s: float = 0.0  # of the child from its start; what it took to start shortens the rounds
     array_bytes: int = 0  # of each array of the memory measures
     folder: str = ""  # whose disk is read
@@ -37,6 +38,10 @@ class Began(Record, frozen=True, kw_only=True, tag="began"):
     settings: Mapping[str, str]
     devices: tuple[str, ...]
     device_uuid: str | None = None  # of the order's device, where it has one
+
+
+class Ready(Record, frozen=True, kw_only=True, tag="ready"):
+    """The child waits for a line on its standard input before its next round."""
 
 
 class Stepped(Record, frozen=True, kw_only=True, tag="stepped"):
@@ -71,4 +76,4 @@ class Lacked(Record, frozen=True, kw_only=True, tag="lacked"):
     why: str
 
 
-Answer: TypeAlias = Began | Stepped | Found | Summed | Lacked
+Answer: TypeAlias = Began | Ready | Stepped | Found | Summed | Lacked

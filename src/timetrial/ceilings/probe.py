@@ -1,4 +1,4 @@
-"""A measuring child: python -m timetrial.ceilings.probe, an order on its standard input.
+"""A measuring child: python -m timetrial.ceilings.probe, an order in a line of its standard input.
 
 The answers go to what was its standard output; whatever a library prints goes to standard error.
 """
@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from timetrial.ceilings import disk, rounds
-from timetrial.ceilings.orders import Answer, Began, Found, Lacked, Order, Stepped
+from timetrial.ceilings.orders import Answer, Began, Found, Lacked, Order, Ready, Stepped
 from timetrial.ceilings.rounds import Work
 from timetrial.errors import TimetrialError
 from timetrial.machine import hardware
@@ -30,7 +30,7 @@ _ROUND_S_MIN: Final = 0.08  # shorter ones seldom hold an undisturbed product
 def main() -> int:
     """Follow one order."""
     begun_s = time.monotonic()
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     if order.cpus is not None:
         os.sched_setaffinity(0, order.cpus)  # before a library counts the CPUs
     with os.fdopen(os.dup(1), "wb", buffering=0) as out:
@@ -39,7 +39,12 @@ def main() -> int:
         def say(what: str, share: float) -> None:
             _tell(out, Stepped(what=what, share=share))
 
-        for answer in answers(order, say, until_s=begun_s + order.budget_s):
+        def wait() -> None:
+            if order.in_turns:
+                _tell(out, Ready())
+                sys.stdin.buffer.readline()
+
+        for answer in answers(order, say, wait, until_s=begun_s + order.budget_s):
             _tell(out, answer)
     return 0
 
@@ -48,10 +53,17 @@ def _tell(out: BinaryIO, answer: Answer) -> None:
     out.write(msgspec.json.encode(answer) + b"\n")
 
 
-def answers(order: Order, say: Callable[[str, float], None], *, until_s: float) -> Iterator[Answer]:
+def answers(
+    order: Order,
+    say: Callable[[str, float], None],
+    wait: Callable[[], None] = lambda: None,
+    *,
+    until_s: float,
+) -> Iterator[Answer]:
     """Measure what is asked for; yield what was found, and what could not be measured.
 
-    Rounds are made shorter where else they would last beyond `until_s` of the monotonic clock.
+    `wait` returns when the next round of products and memory may begin. Rounds are made shorter
+    where else they would last beyond `until_s` of the monotonic clock.
     """
     if order.measures == ("disk_read",):
         yield _read_disk(order, say)
@@ -68,7 +80,7 @@ def answers(order: Order, say: Callable[[str, float], None], *, until_s: float) 
         yield Lacked(measure=measure, why=why)
     left_s = (until_s - time.monotonic()) / (order.rounds * max(len(works), 1))
     round_s = min(order.round_s, max(left_s, _ROUND_S_MIN))
-    for work, seconds in rounds.take_turns(works, order.rounds, round_s, say):
+    for work, seconds in rounds.take_turns(works, order.rounds, round_s, say, wait):
         yield Found(
             measure=work.measure,
             amount=work.amount,

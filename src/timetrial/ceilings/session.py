@@ -2,11 +2,13 @@
 
 Each child has the affinity, the number of threads and the allocator of a worker (`launch.child`),
 as a library's threads are fixed when it starts: products, memory and the smallest operation once on
-one core and once on all allowed ones; each GPU; the pair of an all-reduce; the disk.
+one core and once on all allowed ones, in turns of a round; each GPU; the pair of an all-reduce; the
+disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -23,7 +25,17 @@ import numpy as np
 import timetrial
 from timetrial import frameworks, machine
 from timetrial.ceilings import pair, theory
-from timetrial.ceilings.orders import Answer, Began, Found, Lacked, Library, Order, Stepped, Summed
+from timetrial.ceilings.orders import (
+    Answer,
+    Began,
+    Found,
+    Lacked,
+    Library,
+    Order,
+    Ready,
+    Stepped,
+    Summed,
+)
 from timetrial.ceilings.theory import Chip, Theory
 from timetrial.launch.child import environment_of
 from timetrial.launch.local import free_port
@@ -58,19 +70,19 @@ class Effort(NamedTuple):
     array_bytes_max: int = 2**31
 
 
-WHOLE: Final = Effort(tuple(UNITS), rounds=8, round_s=0.2, budget_s=15.0)
+WHOLE: Final = Effort(tuple(UNITS), rounds=10, round_s=0.2, budget_s=15.0)
 LIGHT: Final = Effort(_LIGHT, rounds=7, round_s=0.1, budget_s=4.0)
 
 
 class _Part(NamedTuple):
-    """Children that run at one time: one, or the two workers of an all-reduce."""
+    """Children that run at one time: one, two workers of an all-reduce, or such that take turns."""
 
     orders: tuple[Order, ...]
     about_s: float  # it takes, for the progress bar
 
 
 class _Heard(NamedTuple):
-    """What the children of a part answered, and what the first one that failed said."""
+    """What children of a part answered, and what the first one that failed said."""
 
     orders: tuple[Order, ...]
     answers: tuple[tuple[Answer, ...], ...]
@@ -118,23 +130,22 @@ def _parts_of_cpu(here: MachineRecord, folder: Path, effort: Effort) -> Iterator
     cpus = allowed_cpus()
     here_cores = len(cpus) if cpus is not None else here.cpu.logical_cores or 1
     asked = [name for name in effort.measures if name in (*MATMULS, *_MEMORY, "op_launch")]
-    for cores in sorted({1, here_cores}):
-        chosen = None if cpus is None else cpus[:cores]
-        yield _Part(
-            (
-                Order(
-                    measures=tuple(asked),
-                    library=library(),
-                    cpus=chosen,
-                    threads=cores,
-                    rounds=effort.rounds,
-                    round_s=effort.round_s,
-                    budget_s=effort.budget_s,
-                    array_bytes=_array_bytes(here, chosen, effort) if _wants_memory(asked) else 0,
-                ),
-            ),
-            about_s=effort.budget_s,
+    orders = tuple(
+        Order(
+            measures=tuple(asked),
+            library=library(),
+            cpus=chosen,
+            threads=cores,
+            rounds=effort.rounds,
+            round_s=effort.round_s,
+            in_turns=True,
+            budget_s=effort.budget_s,
+            array_bytes=_array_bytes(here, chosen, effort) if _wants_memory(asked) else 0,
         )
+        for cores in sorted({1, here_cores})
+        for chosen in [None if cpus is None else cpus[:cores]]
+    )
+    yield _Part(orders, about_s=effort.budget_s * len(orders))
     if set(_OF_PAIR) & set(effort.measures) and library() == "torch":
         yield _Part(_pair_orders(cpus, max(1, here_cores // 2), effort), about_s=6)
     if "disk_read" in effort.measures:
@@ -229,82 +240,124 @@ def _existing(folder: Path) -> Path:
 
 def _run(parts: Sequence[_Part], say: Say, *, done: float, whole: float) -> list[_Heard]:
     """Run the parts one after the other; `done` and `whole` are where they begin and end."""
-    heard = []
+    heard: list[_Heard] = []
     total_s = sum(part.about_s for part in parts)
     for part in parts:
         width = (whole - done) * part.about_s / total_s if total_s else 0.0
-        heard.append(_run_part(part, say, done, width))
+        heard += _run_part(part, say, done, width)
         done, total_s = done + width, total_s - part.about_s
     return heard
 
 
-def _run_part(part: _Part, say: Say, begin: float, width: float) -> _Heard:
-    with tempfile.TemporaryFile() as errors:
-        children = [_start(order, errors) for order in part.orders]
-        timer = threading.Timer(_CHILD_S, _kill, [children])
-        timer.daemon = True
-        timer.start()
-        try:
-            answers = tuple(
-                tuple(_listen(child, order, say, begin, width))
-                for child, order in zip(children, part.orders, strict=True)
-            )
-            codes = [child.wait() for child in children]
-        finally:
-            timer.cancel()
-            _kill(children)
+def _run_part(part: _Part, say: Say, begin: float, width: float) -> list[_Heard]:
+    """Run the children of a part; those that take turns are heard apart, others together."""
+    children: list[_Child] = []
+    timer = threading.Timer(_CHILD_S, _kill, [children])
+    timer.daemon = True
+    timer.start()
+    try:
+        if part.orders[0].in_turns:
+            for order in part.orders:  # the next one starts when this one waits, not beside it
+                children.append(_Child(order))
+                _listen(children, children[-1], say, begin, width / len(part.orders))
+            while any(child.waits for child in children):
+                for child in children:
+                    if child.waits:
+                        child.go_on()
+                        _listen(children, child, say, begin, width / len(part.orders))
+        else:
+            children += [_Child(order) for order in part.orders]
             for child in children:
-                child.wait()
-                assert child.stdout is not None  # it is a pipe
-                child.stdout.close()
-        return _Heard(part.orders, answers, _failure(codes, errors))
+                _listen(children, child, say, begin, width / len(children))
+        together = [[child] for child in children] if part.orders[0].in_turns else [children]
+        return [
+            _Heard(
+                tuple(child.order for child in those),
+                tuple(tuple(child.heard) for child in those),
+                next(filter(None, (child.failure() for child in those)), ""),
+            )
+            for those in together
+        ]
+    finally:
+        timer.cancel()
+        _kill(children)
+        for child in children:
+            child.close()
 
 
-def _kill(children: Sequence[subprocess.Popen[bytes]]) -> None:
-    for child in children:
-        child.kill()
+class _Child:
+    """A child process, and what it has answered so far."""
 
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.heard: list[Answer] = []
+        self.waits = False  # for the next round
+        self.share = 0.0  # of its order that is done
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 close() does
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "timetrial.ceilings.probe"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment_of(order.threads),
+            start_new_session=True,  # Ctrl-C reaches the parent alone
+        )
+        self._write(msgspec.json.encode(order))
 
-def _start(order: Order, errors: IO[bytes]) -> subprocess.Popen[bytes]:
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "timetrial.ceilings.probe"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env=environment_of(order.threads),
-        start_new_session=True,  # Ctrl-C reaches the parent alone
-    )
-    assert child.stdin is not None  # it is a pipe
-    with child.stdin:
-        child.stdin.write(msgspec.json.encode(order))
-    return child
+    def _write(self, line: bytes) -> None:
+        assert self.process.stdin is not None  # it is a pipe
+        with contextlib.suppress(BrokenPipeError):  # it has ended: its exit code says how
+            self.process.stdin.write(line + b"\n")
+            self.process.stdin.flush()
+
+    def go_on(self) -> None:
+        """Let its next round begin."""
+        self.waits = False
+        self._write(b"")
+
+    def failure(self) -> str:
+        """Return why it failed, in a line; empty where it did not."""
+        code = self.process.wait()
+        if code == 0:
+            return ""
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        last = lines[-1] if lines else "it said nothing"
+        return f"its process ended with exit code {code}: {last}"
+
+    def close(self) -> None:
+        """Wait for it, and close its files."""
+        self.process.wait()
+        for file in (self.process.stdin, self.process.stdout, self._errors):
+            assert file is not None  # both are pipes
+            with contextlib.suppress(BrokenPipeError):
+                file.close()
 
 
 def _listen(
-    child: subprocess.Popen[bytes], order: Order, say: Say, begin: float, width: float
-) -> Iterator[Answer]:
-    assert child.stdout is not None  # it is a pipe
-    decoder = msgspec.json.Decoder(Answer)
+    children: Sequence[_Child], child: _Child, say: Say, begin: float, width: float
+) -> None:
+    """Hear a child until it waits or ends; `width` is the share of the whole of each child."""
+    assert child.process.stdout is not None  # it is a pipe
+    order = child.order
     where = order.device
     if where == "cpu":
         where = "1 core" if order.threads == 1 else f"{order.threads} cores"
-    for line in child.stdout:
-        answer = decoder.decode(line)
+    for line in iter(child.process.stdout.readline, b""):
+        answer = msgspec.json.decode(line, type=Answer)
+        if isinstance(answer, Ready):
+            child.waits = True
+            return
         if isinstance(answer, Stepped):
-            say(answer.what, where, begin + width * answer.share)
+            child.share = answer.share
+            say(answer.what, where, begin + width * sum(other.share for other in children))
         else:
-            yield answer
+            child.heard.append(answer)
 
 
-def _failure(codes: Sequence[int], errors: IO[bytes]) -> str:
-    """Return why a child failed, in a line; empty where none did."""
-    failed = [code for code in codes if code != 0]
-    if not failed:
-        return ""
-    errors.seek(0)
-    lines = errors.read().decode(errors="replace").strip().splitlines()
-    last = lines[-1] if lines else "it said nothing"
-    return f"its process ended with exit code {failed[0]}: {last}"
+def _kill(children: Sequence[_Child]) -> None:
+    for child in children:
+        child.process.kill()
 
 
 # --- what was found -------------------------------------------------------------------------------
