@@ -50,7 +50,7 @@ print(best)
 TURNS: Final = {True: 2, False: 1}
 """Turns of the loop, on each side of the whole and of the light command.
 
-The command spends 8 x 0.2 s and 7 x 0.1 s on a product, the loop 4 x 0.5 s and 2 x 0.5 s.
+The command spends 10 x 0.2 s and 7 x 0.1 s on a product, the loop 4 x 0.5 s and 2 x 0.5 s.
 """
 
 

@@ -22,7 +22,7 @@ from timetrial.batch import (
     paired,
     uncapped,
 )
-from timetrial.ceilings import session
+from timetrial.ceilings import children, session
 from timetrial.errors import UsageError
 from timetrial.findings.ceilings import ceiling_rows
 from timetrial.machine import Ceilings, kept
@@ -206,7 +206,7 @@ def measure_machine(
     light: bool = False,
     store_dir: str | Path | None = None,
     effort: session.Effort | None = None,
-    say: session.Say = lambda _what, _where, _share: None,
+    say: children.Say = lambda _what, _where, _share: None,
 ) -> Ceilings:
     """Measure as `machine` does; return the record that is kept.
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from timetrial.ceilings import disk, probe, session
+from timetrial.ceilings import children, disk, probe, session
 from timetrial.ceilings.orders import Began, Found, Lacked, Order
 from timetrial.machine.ceilings import UNITS, Ceilings
 
@@ -169,14 +169,23 @@ def test_the_triad_of_numpy_adds_what_it_should() -> None:
     assert (memory._a == 1.0 + 3.0 * 2.0).all()
 
 
-def test_a_child_that_fails_is_a_reason_and_no_number() -> None:
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_a_child_that_fails_is_a_reason_and_no_number(in_turns: bool) -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("needs CPU affinity")
-    order = Order(measures=("matmul_fp32",), library="numpy", cpus=(9999,), rounds=1, round_s=0.001)
+    order = Order(
+        measures=("matmul_fp32",), library="numpy", cpus=(9999,), rounds=2, round_s=0.001,
+        in_turns=in_turns,
+    )  # fmt: skip
+    good = msgspec.structs.replace(order, cpus=None)
+    orders = (order, good) if in_turns else (order,)
 
-    [heard] = session._run_part(
-        session._Part((order,), 1.0), lambda _measure, _where, _share: None, 0.0, 1.0
+    failed, *rest = children.run_part(
+        children.Part(orders, 1.0), lambda _measure, _where, _share: None, 0.0, 1.0
     )
 
-    assert heard.failure.startswith("its process ended with exit code 1: OSError")
-    assert heard.answers == ((),)
+    assert failed.failure.startswith("its process ended with exit code 1: OSError")
+    assert failed.answers == ((),)
+    for heard in rest:  # one that takes turns goes on without it
+        assert heard.failure == ""
+        assert [len(a.seconds) for a in heard.answers[0] if isinstance(a, Found)] == [2]

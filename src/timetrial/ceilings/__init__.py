@@ -1,6 +1,7 @@
 """Measures what this machine can do at most: products, memory, disk, copies, all-reduce.
 
 session     the whole measurement: which child processes, in which order; their finds -> a record
+children    child processes started, heard, let go on in turns, ended
 orders      what a child is asked, and what it answers
 probe       a child: python -m timetrial.ceilings.probe
 rounds      how anything is timed in it

@@ -8,16 +8,12 @@ disk.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,19 +21,16 @@ import numpy as np
 import timetrial
 from timetrial import frameworks, machine
 from timetrial.ceilings import pair, theory
+from timetrial.ceilings.children import Heard, Part, Say, run
 from timetrial.ceilings.orders import (
-    Answer,
     Began,
     Found,
     Lacked,
     Library,
     Order,
-    Ready,
-    Stepped,
     Summed,
 )
 from timetrial.ceilings.theory import Chip, Theory
-from timetrial.launch.child import environment_of
 from timetrial.launch.local import free_port
 from timetrial.machine import hardware
 from timetrial.machine.ceilings import FORMAT, MATMULS, UNITS, Ceiling, Ceilings, Missing
@@ -47,16 +40,12 @@ from timetrial.plan import allowed_cpus
 from timetrial.stats import intervals
 from timetrial.stats.intervals import Estimate
 
-# told which measure is taken, where ("1 core", "cuda:0"), and what share of the whole is done
-Say: TypeAlias = Callable[[str, str, float], None]
-
 _LIGHT: Final = ("matmul_fp32", "matmul_bf16", "memory_triad")
 _MEMORY: Final = ("memory_copy", "memory_triad")
 _OF_GPU: Final = ("host_to_device", "device_to_host", "kernel_launch")
 _OF_PAIR: Final = ("allreduce_bandwidth", "allreduce_latency")
 _GPU_ARRAY_BYTES: Final = 2**29  # the caches of today's GPUs hold up to a fifth of it
 _FILE_BYTES: Final = 2**28
-_CHILD_S: Final = 150.0  # then a child is stuck, and is ended
 
 
 class Effort(NamedTuple):
@@ -74,21 +63,6 @@ WHOLE: Final = Effort(tuple(UNITS), rounds=10, round_s=0.2, budget_s=15.0)
 LIGHT: Final = Effort(_LIGHT, rounds=7, round_s=0.1, budget_s=4.0)
 
 
-class _Part(NamedTuple):
-    """Children that run at one time: one, two workers of an all-reduce, or such that take turns."""
-
-    orders: tuple[Order, ...]
-    about_s: float  # it takes, for the progress bar
-
-
-class _Heard(NamedTuple):
-    """What children of a part answered, and what the first one that failed said."""
-
-    orders: tuple[Order, ...]
-    answers: tuple[tuple[Answer, ...], ...]
-    failure: str
-
-
 def measure(folder: Path, *, effort: Effort, say: Say) -> Ceilings:
     """Measure this machine; `folder` is on the disk that is read.
 
@@ -97,12 +71,12 @@ def measure(folder: Path, *, effort: Effort, say: Say) -> Ceilings:
     begun = time.monotonic()
     here = machine.gather(["timetrial", "machine"], Path.cwd(), store=folder)
     parts = list(_parts_of_cpu(here, folder, effort))
-    heard = _run(parts, say, done=0.0, whole=0.9 if here.accelerators else 1.0)
+    heard = run(parts, say, done=0.0, whole=0.9 if here.accelerators else 1.0)
     devices = _devices_seen(heard)
     if devices and effort.measures != LIGHT.measures:
-        heard += _run(list(_parts_of_gpus(devices, effort)), say, done=0.9, whole=1.0)
+        heard += run(list(_parts_of_gpus(devices, effort)), say, done=0.9, whole=1.0)
     elif devices:
-        heard += _run([_gpu_part(name, effort) for name in devices], say, done=0.9, whole=1.0)
+        heard += run([_gpu_part(name, effort) for name in devices], say, done=0.9, whole=1.0)
     found, missing = _gathered(heard, here, effort)
     return Ceilings(
         format=FORMAT,
@@ -126,7 +100,7 @@ def measure(folder: Path, *, effort: Effort, say: Say) -> Ceilings:
 # --- what is asked --------------------------------------------------------------------------------
 
 
-def _parts_of_cpu(here: MachineRecord, folder: Path, effort: Effort) -> Iterator[_Part]:
+def _parts_of_cpu(here: MachineRecord, folder: Path, effort: Effort) -> Iterator[Part]:
     cpus = allowed_cpus()
     here_cores = len(cpus) if cpus is not None else here.cpu.logical_cores or 1
     asked = [name for name in effort.measures if name in (*MATMULS, *_MEMORY, "op_launch")]
@@ -145,9 +119,9 @@ def _parts_of_cpu(here: MachineRecord, folder: Path, effort: Effort) -> Iterator
         for cores in sorted({1, here_cores})
         for chosen in [None if cpus is None else cpus[:cores]]
     )
-    yield _Part(orders, about_s=effort.budget_s * len(orders))
+    yield Part(orders, about_s=effort.budget_s * len(orders))
     if set(_OF_PAIR) & set(effort.measures) and library() == "torch":
-        yield _Part(_pair_orders(cpus, max(1, here_cores // 2), effort), about_s=6)
+        yield Part(_pair_orders(cpus, max(1, here_cores // 2), effort), about_s=6)
     if "disk_read" in effort.measures:
         order = Order(
             measures=("disk_read",),
@@ -157,7 +131,7 @@ def _parts_of_cpu(here: MachineRecord, folder: Path, effort: Effort) -> Iterator
             folder=str(_existing(folder)),
             file_bytes=effort.file_bytes,
         )
-        yield _Part((order,), about_s=2)
+        yield Part((order,), about_s=2)
 
 
 def library() -> Library:
@@ -200,17 +174,17 @@ def _pair_orders(cpus: Sequence[int] | None, cores: int, effort: Effort) -> tupl
     )
 
 
-def _parts_of_gpus(devices: Sequence[str], effort: Effort) -> Iterator[_Part]:
+def _parts_of_gpus(devices: Sequence[str], effort: Effort) -> Iterator[Part]:
     for name in devices:
         yield _gpu_part(name, effort)
     if len(devices) >= pair.WORKERS:
         orders = _pair_orders(allowed_cpus(), 1, effort)
         changed = msgspec.structs.replace
         placed = zip(orders, devices, strict=False)
-        yield _Part(tuple(changed(order, device=name) for order, name in placed), about_s=8)
+        yield Part(tuple(changed(order, device=name) for order, name in placed), about_s=8)
 
 
-def _gpu_part(name: str, effort: Effort) -> _Part:
+def _gpu_part(name: str, effort: Effort) -> Part:
     wanted = (*MATMULS, *_MEMORY, *_OF_GPU)
     asked = tuple(measure for measure in effort.measures if measure in wanted)
     order = Order(
@@ -224,7 +198,7 @@ def _gpu_part(name: str, effort: Effort) -> _Part:
         budget_s=effort.budget_s,
         array_bytes=_GPU_ARRAY_BYTES if _wants_memory(asked) else 0,
     )
-    return _Part((order,), about_s=effort.budget_s)
+    return Part((order,), about_s=effort.budget_s)
 
 
 def _existing(folder: Path) -> Path:
@@ -235,140 +209,15 @@ def _existing(folder: Path) -> Path:
     return place
 
 
-# --- the children ---------------------------------------------------------------------------------
-
-
-def _run(parts: Sequence[_Part], say: Say, *, done: float, whole: float) -> list[_Heard]:
-    """Run the parts one after the other; `done` and `whole` are where they begin and end."""
-    heard: list[_Heard] = []
-    total_s = sum(part.about_s for part in parts)
-    for part in parts:
-        width = (whole - done) * part.about_s / total_s if total_s else 0.0
-        heard += _run_part(part, say, done, width)
-        done, total_s = done + width, total_s - part.about_s
-    return heard
-
-
-def _run_part(part: _Part, say: Say, begin: float, width: float) -> list[_Heard]:
-    """Run the children of a part; those that take turns are heard apart, others together."""
-    children: list[_Child] = []
-    timer = threading.Timer(_CHILD_S, _kill, [children])
-    timer.daemon = True
-    timer.start()
-    try:
-        if part.orders[0].in_turns:
-            for order in part.orders:  # the next one starts when this one waits, not beside it
-                children.append(_Child(order))
-                _listen(children, children[-1], say, begin, width / len(part.orders))
-            while any(child.waits for child in children):
-                for child in children:
-                    if child.waits:
-                        child.go_on()
-                        _listen(children, child, say, begin, width / len(part.orders))
-        else:
-            children += [_Child(order) for order in part.orders]
-            for child in children:
-                _listen(children, child, say, begin, width / len(children))
-        together = [[child] for child in children] if part.orders[0].in_turns else [children]
-        return [
-            _Heard(
-                tuple(child.order for child in those),
-                tuple(tuple(child.heard) for child in those),
-                next(filter(None, (child.failure() for child in those)), ""),
-            )
-            for those in together
-        ]
-    finally:
-        timer.cancel()
-        _kill(children)
-        for child in children:
-            child.close()
-
-
-class _Child:
-    """A child process, and what it has answered so far."""
-
-    def __init__(self, order: Order) -> None:
-        self.order = order
-        self.heard: list[Answer] = []
-        self.waits = False  # for the next round
-        self.share = 0.0  # of its order that is done
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 close() does
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "timetrial.ceilings.probe"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment_of(order.threads),
-            start_new_session=True,  # Ctrl-C reaches the parent alone
-        )
-        self._write(msgspec.json.encode(order))
-
-    def _write(self, line: bytes) -> None:
-        assert self.process.stdin is not None  # it is a pipe
-        with contextlib.suppress(BrokenPipeError):  # it has ended: its exit code says how
-            self.process.stdin.write(line + b"\n")
-            self.process.stdin.flush()
-
-    def go_on(self) -> None:
-        """Let its next round begin."""
-        self.waits = False
-        self._write(b"")
-
-    def failure(self) -> str:
-        """Return why it failed, in a line; empty where it did not."""
-        code = self.process.wait()
-        if code == 0:
-            return ""
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "it said nothing"
-        return f"its process ended with exit code {code}: {last}"
-
-    def close(self) -> None:
-        """Wait for it, and close its files."""
-        self.process.wait()
-        for file in (self.process.stdin, self.process.stdout, self._errors):
-            assert file is not None  # both are pipes
-            with contextlib.suppress(BrokenPipeError):
-                file.close()
-
-
-def _listen(
-    children: Sequence[_Child], child: _Child, say: Say, begin: float, width: float
-) -> None:
-    """Hear a child until it waits or ends; `width` is the share of the whole of each child."""
-    assert child.process.stdout is not None  # it is a pipe
-    order = child.order
-    where = order.device
-    if where == "cpu":
-        where = "1 core" if order.threads == 1 else f"{order.threads} cores"
-    for line in iter(child.process.stdout.readline, b""):
-        answer = msgspec.json.decode(line, type=Answer)
-        if isinstance(answer, Ready):
-            child.waits = True
-            return
-        if isinstance(answer, Stepped):
-            child.share = answer.share
-            say(answer.what, where, begin + width * sum(other.share for other in children))
-        else:
-            child.heard.append(answer)
-
-
-def _kill(children: Sequence[_Child]) -> None:
-    for child in children:
-        child.process.kill()
-
-
 # --- what was found -------------------------------------------------------------------------------
 
 
-def _devices_seen(heard: Sequence[_Heard]) -> tuple[str, ...]:
+def _devices_seen(heard: Sequence[Heard]) -> tuple[str, ...]:
     began = [a for part in heard for answers in part.answers for a in answers]
     return next((a.devices for a in began if isinstance(a, Began)), ())
 
 
-def _versions(heard: Sequence[_Heard]) -> dict[str, str]:
+def _versions(heard: Sequence[Heard]) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in heard:
         for answer in (a for answers in part.answers for a in answers):
@@ -378,7 +227,7 @@ def _versions(heard: Sequence[_Heard]) -> dict[str, str]:
 
 
 def _gathered(
-    heard: Sequence[_Heard], here: MachineRecord, effort: Effort
+    heard: Sequence[Heard], here: MachineRecord, effort: Effort
 ) -> tuple[list[Ceiling], list[Missing]]:
     """Return the ceilings in the order of their measures, and what there is none of."""
     chip = theory.read_chip(hardware.cpuinfo_text(), here.cpu.max_frequency_hz)
@@ -415,7 +264,7 @@ def _once_each(missing: Sequence[Missing]) -> list[Missing]:
 
 
 def _of_part(
-    part: _Heard, chip: Chip, chips: Mapping[str, GpuChip], cpu: Cpu
+    part: Heard, chip: Chip, chips: Mapping[str, GpuChip], cpu: Cpu
 ) -> tuple[list[Ceiling], list[Missing]]:
     order, answers = part.orders[0], part.answers[0]
     began = next((a for a in answers if isinstance(a, Began)), None)
@@ -496,7 +345,7 @@ def _theory(order: Order, found: Found, chip: Chip, gpu: GpuChip | None) -> Theo
     return Theory(None, "no figure can be derived")
 
 
-def _of_pair(part: _Heard, began: Began | None) -> list[Ceiling]:
+def _of_pair(part: Heard, began: Began | None) -> list[Ceiling]:
     """Return bandwidth and latency between the two workers; without a bandwidth, latency alone."""
     order = part.orders[0]
     sides = [[a for a in answers if isinstance(a, Summed)] for answers in part.answers]

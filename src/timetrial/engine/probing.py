@@ -18,8 +18,8 @@ from timetrial.spec import Implementation, Settles, Split
 
 WARM_UP_SHARE: Final = 0.2  # of the probe's seconds: first steps are slower, by caches and threads
 WARM_UP_S: Final = 0.6  # and at least so long, as far as half of the probe allows
-"""In 27 runs steps of the first half second of training took 1.45 times as long as those of the
-whole run, of the second 1.06 times (geometric means; torch, Keras, JAX; 2 cores, 2026-11-23)."""
+"""Steps of the first half second of training took 1.45 times as long as those of the whole run (22
+runs), of the second 1.06 times (24; geometric means; torch, Keras, JAX; 2 cores, 2026-11-23)."""
 LOOK_SHARE: Final = 0.12  # of the probe's seconds, that one look at evaluation may take
 FIRST_LOOK: Final = 500  # examples; a multiple of the batch in which networks predict
 

@@ -2,7 +2,7 @@
 
 Source: Kaplan and Meier, J. Am. Stat. Assoc. 53 (1958), 457-481; Greenwood's variance and the
 log-log band as in Klein and Moeschberger, Survival Analysis, 2nd ed. (2003), section 4.3. The tests
-hold it against scipy.stats.ecdf, which takes over a second to load: as long as a report.
+hold it against scipy.stats.ecdf, which takes over a second to load.
 """
 
 from __future__ import annotations
