@@ -4,9 +4,9 @@
     .venv/bin/python scripts/ceilings_check.py [--pairs 3] [--whole] [--allowed 10%]
 
 Runs a plain PyTorch loop, `timetrial machine --light` (or all of it), and the loop again: a pair.
-The loop knows nothing of timetrial: five sizes take turns of a tenth of a second for about as long
-as the command spends on such a product, into a tensor that is there already, and the fastest
-product counts; of the loop before and after the better one. Prints both, and their ratio, for fp32
+The loop knows nothing of timetrial: products of two precisions in five sizes, on one core and on
+all, take turns of a tenth of a second, into a tensor that is there already, and the fastest product
+counts; of the loop before and after the better one. Prints both, and their ratio, for fp32
 and bf16 on one core and on all, pair by pair, then the medians of the ratios. Exits with 1 where
 such a median is off by more than is allowed.
 """
@@ -27,30 +27,32 @@ from timetrial import units
 
 MEASURES: Final = {"matmul_fp32": "float32", "matmul_bf16": "bfloat16"}
 PLAIN: Final = """
-import os, sys, time
-cores, dtype, turns = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+import json, sys, time
 import torch
-torch.set_num_threads(cores)
+cores, dtypes, turns = json.loads(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
 sides = {
-    size: [torch.randn(size, size).to(getattr(torch, dtype)) for _ in range(3)]
+    (dtype, size): [torch.randn(size, size).to(getattr(torch, dtype)) for _ in range(3)]
+    for dtype in dtypes
     for size in (256, 512, 1024, 2048, 4096)
 }
-best = 0.0
+best = {(dtype, count): 0.0 for dtype in dtypes for count in cores}
 for _ in range(turns):
-    for size, (a, b, c) in sides.items():
-        begun = time.perf_counter()
-        while time.perf_counter() - begun < 0.1:
-            at = time.perf_counter()
-            torch.mm(a, b, out=c)
-            best = max(best, 2 * size**3 / (time.perf_counter() - at))
-print(best)
+    for count in cores:
+        torch.set_num_threads(count)
+        for (dtype, size), (a, b, c) in sides.items():
+            begun = time.perf_counter()
+            while time.perf_counter() - begun < 0.1:
+                at = time.perf_counter()
+                torch.mm(a, b, out=c)
+                speed = 2 * size**3 / (time.perf_counter() - at)
+                best[dtype, count] = max(best[dtype, count], speed)
+print(json.dumps([[*key, value] for key, value in best.items()]))
 """
-TURNS: Final = {True: 2, False: 1}
+TURNS: Final = {True: 5, False: 2}
 """Turns of the loop, on each side of the whole and of the light command.
 
-The command spends 10 x 0.2 s and 7 x 0.1 s on a product, the loop 4 x 0.5 s and 2 x 0.5 s.
+A turn of two precisions on one core and on two takes 2 s: with the whole command between them, both
+sides are spread over a minute and a quarter, as the command's rounds are over its own minute.
 """
 
 
@@ -88,13 +90,11 @@ def _options() -> argparse.Namespace:
 
 
 def _plain(cores: list[int], turns: int) -> dict[tuple[str, int], float]:
-    found = {}
-    for count in cores:
-        for measure, dtype in MEASURES.items():
-            words = [sys.executable, "-c", PLAIN, str(count), dtype, str(turns)]
-            done = subprocess.run(words, check=True, capture_output=True, encoding="utf-8")
-            found[measure, count] = float(done.stdout)
-    return found
+    orders = [json.dumps(cores), json.dumps(list(MEASURES.values())), str(turns)]
+    words = [sys.executable, "-c", PLAIN, *orders]
+    done = subprocess.run(words, check=True, capture_output=True, encoding="utf-8")
+    measures = {dtype: measure for measure, dtype in MEASURES.items()}
+    return {(measures[dtype], count): best for dtype, count, best in json.loads(done.stdout)}
 
 
 def _machine(*, whole: bool) -> dict[tuple[str, int], float]:
