@@ -91,7 +91,7 @@ def grid() -> list[Combination]:
             ("keras-tensorflow", 2, "float64", 7.0), ("keras-tensorflow", 1, "float64", 10.0),
             ("jax", 2, "float32", 9.0),
         ]),
-        # again: their first probes took more than a twentieth of runs that were faster than foreseen
+        # again: their first probes took more than a twentieth of runs that were faster
         *_on("mnist-cnn", None, [
             ("torch", 2, "float32", 2.4), ("keras-tensorflow", 1, "bfloat16", 1.0),
         ]),
