@@ -9,18 +9,22 @@ the same work varies from run to run comes from all systems that were seen twice
 from __future__ import annotations
 
 import datetime
-import shlex
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from timetrial import store
 from timetrial.forecast import probed_systems
 from timetrial.forecast.systems import spread_of
+from timetrial.spec import Precision
 from timetrial.store import RunRecord
 
 FILE = Path(__file__).parent.parent / "src/timetrial/references/probes.toml"
+ALIKE: Final[tuple[tuple[Precision, ...], ...]] = (("float32", "float64"), ("bfloat16",))
+"""Precisions whose spread is pooled: on the machine at hand products of shorter numbers come from a
+unit of the processor that neighbours use too."""
 HEAD = """\
 # Systems that were probed when this version was made, and how much the same work varied from run
 # to run there. Written by scripts/reference_probes.py.
@@ -37,18 +41,24 @@ def records_below(folders: list[Path]) -> list[RunRecord]:
 def main() -> None:
     """Read, pool and write."""
     records = records_below([Path(word) for word in sys.argv[1:]])
-    noise = spread_of(records)
-    if noise is None:
-        raise SystemExit("No system was seen twice: its spread from run to run is not known.")
-    systems = [one for one in probed_systems(records) if not one.shipped]
+    noises = {alike: spread_of(records, alike) for alike in ALIKE}
+    unknown = [" and ".join(alike) for alike, noise in noises.items() if noise is None]
+    if unknown:
+        raise SystemExit(f"No system was seen twice in {unknown[0]}: its spread is not known.")
+    whole = [record for record in records if record.plan.probe_s is None]  # the best there is
+    systems = [one for one in probed_systems(whole) if not one.shipped]
     machines = sorted({one.machine.split(",")[0] for one in systems})
     content = {
-        "run_to_run": {
-            "system": " and ".join(machines),
-            "date": datetime.date.today().isoformat(),
-            "command": shlex.join(["scripts/reference_probes.py", *sys.argv[1:]]),
-            "noise": msgspec.to_builtins(noise),
-        },
+        "run_to_run": [
+            {
+                "precisions": list(alike),
+                "system": " and ".join(machines),
+                "date": datetime.date.today().isoformat(),
+                "command": f"scripts/prediction_study.py, {len(records)} probes and runs",
+                "noise": msgspec.to_builtins(noise),
+            }
+            for alike, noise in noises.items()
+        ],
         "probed": [_without_none(msgspec.to_builtins(one)) for one in systems],
     }
     FILE.write_bytes(HEAD.encode() + msgspec.toml.encode(content))

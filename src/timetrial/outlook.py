@@ -26,11 +26,11 @@ from timetrial.forecast import (
     front_of,
     keep,
     library,
-    noise_of,
     probed_systems,
     read_predictions,
     score_of,
     scored,
+    varies,
 )
 from timetrial.forecast import (
     predict as predicted,
@@ -186,8 +186,7 @@ def _drawn(
     Raises:
         UsageError: None could be made.
     """
-    systems, curves = probed_systems(records), library(records)
-    noise, noise_source = noise_of(records)
+    systems, curves, noises = probed_systems(records), library(records), varies(records)
     found: dict[tuple[object, ...], Drawn] = {}
     left_out: list[str] = []
     for request in requests:
@@ -200,9 +199,8 @@ def _drawn(
             if key in found:
                 continue
             try:
-                found[key] = predicted(
-                    system, wanted, curves=curves, noise=noise, noise_source=noise_source
-                )
+                known = noises[system.precision]
+                found[key] = predicted(system, wanted, curves=curves, varies=known)
             except UsageError as error:
                 left_out.append(str(error))
     if not found:
@@ -350,9 +348,8 @@ def ahead(
     plans = planned(what, seeds=seeds, watcher=None, **choices)
     place = find_store(store_dir, what)
     records = store.read_runs([place]) if place.is_dir() else []
-    noise, noise_source = noise_of(records)
     here = machine.gather((), Path.cwd(), cloud_timeout_s=0)
-    known = Known(probed_systems(records), library(records), noise, noise_source, here)
+    known = Known(probed_systems(records), library(records), varies(records), here)
     table, rows = table_of([_priced(line, pricing, records) for line in lines_of(plans, known)])
     return Ahead(plans, table, rows)
 

@@ -29,6 +29,7 @@ from timetrial.spec.network import check_network, parse_network
 
 FORMAT: Final = 1  # of a run directory; 1: first
 CLOSED_ALGORITHMS: Final = ("allreduce", "ddp")  # synchronous SGD: explicit, the framework's own
+PROBE_SAMPLE_S: Final = 0.2  # of the meters in a probe, which may be over after a second
 SHUFFLED: Final = "shuffled"  # every worker a part of each mini-batch of one common order
 _DEVICE: Final = re.compile(r"cpu|mps|(cuda|rocm|tpu)(:\d+)?")
 
@@ -343,6 +344,8 @@ def apply_settings(task: Task, request: Request) -> tuple[Task, Rhythm]:
         UnknownNameError: No such key.
     """
     rhythm: dict[str, object] = {"eval_every_steps": task.eval_every_steps}
+    if request.probe_s is not None:
+        rhythm["sample_every_s"] = PROBE_SAMPLE_S
     rules: dict[str, object] = msgspec.to_builtins(task)
     numbers = ("batch_size", "steps_max", "optimizer.learning_rate", "optimizer.momentum")
     for key, value in request.settings.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from timetrial.meter.cpu import TreeCpu, load_1min, steal_s
+from timetrial.meter.cpu import TreeCpu, busy_s, load_1min, steal_s
 from timetrial.meter.energy import Rapl
 from timetrial.meter.gpu import Gpus
 from timetrial.meter.memory import TreeMemory
@@ -112,6 +112,14 @@ def test_stolen_time_is_the_eighth_number_in_seconds(tmp_path: Path):
     (tmp_path / "stat").write_text("cpu  1 2 3 4 5 6 7 250 9 10\ncpu0 0 0 0 0 0 0 0 0 0 0\n")
     assert steal_s(tmp_path / "stat") == 250 / os.sysconf("SC_CLK_TCK")
     assert steal_s(tmp_path / "absent") is None
+
+
+def test_busy_time_leaves_out_idling_waiting_and_what_was_stolen(tmp_path: Path):
+    (tmp_path / "stat").write_text("cpu  100 20 30 4000 500 6 7 250 9 10\n")
+    assert busy_s(tmp_path / "stat") == (100 + 20 + 30 + 6 + 7) / os.sysconf("SC_CLK_TCK")
+    (tmp_path / "stat").write_text("cpu  100 20 30\n")  # a system that counts less
+    assert busy_s(tmp_path / "stat") is None
+    assert busy_s(tmp_path / "absent") is None
 
 
 def test_the_load_is_a_number_or_none():

@@ -13,7 +13,7 @@ from timetrial.forecast.curves import curves_of, library
 from timetrial.forecast.front import Choice, Limits, front_of
 from timetrial.forecast.predict import Prediction, Wanted, predict, row_of
 from timetrial.forecast.stored import Scored, keep, read_predictions, score_of, scored
-from timetrial.forecast.systems import Probed, noise_of, probed_systems, shipped_probes
+from timetrial.forecast.systems import Probed, Varies, probed_systems, shipped_probes, varies
 
 __all__ = [
     "Choice",
@@ -21,12 +21,12 @@ __all__ = [
     "Prediction",
     "Probed",
     "Scored",
+    "Varies",
     "Wanted",
     "curves_of",
     "front_of",
     "keep",
     "library",
-    "noise_of",
     "predict",
     "probed_systems",
     "read_predictions",
@@ -34,4 +34,5 @@ __all__ = [
     "score_of",
     "scored",
     "shipped_probes",
+    "varies",
 ]

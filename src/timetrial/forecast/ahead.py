@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -11,15 +11,16 @@ import numpy as np
 from timetrial import frameworks, machine, units
 from timetrial.errors import UsageError
 from timetrial.forecast.predict import Drawn, Wanted, predict, row_of
-from timetrial.forecast.systems import Probed
+from timetrial.forecast.systems import Probed, Varies
 from timetrial.launch import ON_THIS_MACHINE
 from timetrial.machine import MachineRecord
 from timetrial.plan import Plan
 from timetrial.references.convergence import CurveSet
 from timetrial.rows import Row, Table, TableColumn, TableLine
+from timetrial.spec import Precision
 from timetrial.spec.network import parse_network
 from timetrial.stats import forecast
-from timetrial.stats.forecast import Noise, Rhythm
+from timetrial.stats.forecast import Rhythm
 from timetrial.stats.intervals import Estimate
 
 UNKNOWN: Final = "unknown"
@@ -30,8 +31,7 @@ class Known(NamedTuple):
 
     systems: Sequence[Probed]
     curves: Sequence[CurveSet]
-    noise: Noise
-    noise_source: str
+    varies: Mapping[Precision, Varies]
     here: MachineRecord
 
 
@@ -79,13 +79,8 @@ def _line(plans: Sequence[Plan], known: Known) -> Line:
         network=parse_network(plan.network) if plan.network else None,
     )
     try:
-        drawn = predict(
-            system,
-            wanted,
-            curves=known.curves,
-            noise=known.noise,
-            noise_source=known.noise_source,
-        )
+        noise = known.varies[system.precision]
+        drawn = predict(system, wanted, curves=known.curves, varies=noise)
     except UsageError as error:
         return Line(plans, None, str(error))
     if plan.budget_s is not None:

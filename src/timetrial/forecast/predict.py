@@ -13,7 +13,7 @@ import numpy as np
 import timetrial
 from timetrial import units
 from timetrial.errors import UsageError
-from timetrial.forecast.systems import Probed
+from timetrial.forecast.systems import Probed, Varies
 from timetrial.references.convergence import CurveSet, StepsToTarget, steps_to
 from timetrial.rows import Row
 from timetrial.spec import Record, Target, Task, for_workers, parameter_count
@@ -30,6 +30,7 @@ EXCHANGE_ERROR: Final = 0.25
 
 Source: docs/scaling.md, 12 networks: the step so computed was off by 16.2 % in the median.
 """
+STOLEN_SAID: Final = 0.05  # of the processor during a probe: from here on a note says so
 Measure = Literal["time_to_target", "run_time"]
 
 
@@ -95,14 +96,7 @@ class Drawn(NamedTuple):
     draws: Forecast
 
 
-def predict(
-    system: Probed,
-    wanted: Wanted,
-    *,
-    curves: Sequence[CurveSet],
-    noise: Noise,
-    noise_source: str,
-) -> Drawn:
+def predict(system: Probed, wanted: Wanted, *, curves: Sequence[CurveSet], varies: Varies) -> Drawn:
     """Return what the next run takes on this system; `curves` are the convergence library.
 
     Raises:
@@ -115,7 +109,7 @@ def predict(
         system.pace,
         Steps(known.steps, known.reached),
         wanted.rhythm,
-        noise,
+        varies.noise,
         exchange_s=exchange,
         workers=wanted.workers,
     )
@@ -155,8 +149,8 @@ def predict(
             steps_seeds=known.seeds,
             steps_source=_source(known, wanted),
             step_s=float(np.median(draws.step_s)),
-            noise=noise,
-            noise_source=noise_source,
+            noise=varies.noise,
+            noise_source=varies.source,
             notes=(*_notes(known, system, wanted), *exchanged),
         ),
         draws,
@@ -245,6 +239,14 @@ def _notes(known: StepsToTarget, system: Probed, wanted: Wanted) -> list[str]:
         notes.append("the probe came with timetrial: it was not made on this machine")
     if system.pace.relative_error == 0:
         notes.append("the probe did too few steps to show its own spread: probe for longer")
+    if system.stolen is not None and system.stolen > STOLEN_SAID:
+        seen, usual = units.percent(system.stolen, 0), system.usual_stolen
+        instead = (
+            "what is usual there is not known, so it is in the prediction"
+            if usual is None
+            else f"taken off, and the {units.percent(usual, 1)} put on that are usual there"
+        )
+        notes.append(f"others had {seen} of the processor during the probe (steal): {instead}")
     if system.drift is not None and abs(system.drift) > 0.1:
         notes.append(
             f"the probe's later half took {units.percent(abs(system.drift), 0)} "

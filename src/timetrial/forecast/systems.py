@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.resources
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from timetrial.errors import FormatError
 from timetrial.findings import framework_version, machine_name, place_of
 from timetrial.spec import Precision, Record
 from timetrial.stats import speed
+from timetrial.stats.capacity import usual_share
 from timetrial.stats.forecast import Noise, Pace, run_to_run
 from timetrial.stats.speed import Speed
 from timetrial.store import RunRecord
@@ -40,6 +41,8 @@ class Probed(Record, frozen=True, kw_only=True):
     date: str
     drift: float | None = None  # of the newest probe
     eval_examples: int | None = None  # that the last look saw
+    stolen: float | None = None  # share of processor time that others had in the newest probe
+    usual_stolen: float | None = None  # in all the time since its machine started, in the pace
     evidence: tuple[str, ...] = ()  # runs and probes
     provider: str | None = None
     region: str | None = None
@@ -58,6 +61,7 @@ class Probed(Record, frozen=True, kw_only=True):
 
 
 class _ShippedNoise(Record, frozen=True, kw_only=True):
+    precisions: tuple[Precision, ...]  # that it is of: the shorter ones vary more from run to run
     noise: Noise
     system: str
     date: str
@@ -65,7 +69,7 @@ class _ShippedNoise(Record, frozen=True, kw_only=True):
 
 
 class _Shipped(Record, frozen=True, kw_only=True):
-    run_to_run: _ShippedNoise
+    run_to_run: tuple[_ShippedNoise, ...]
     probed: tuple[Probed, ...] = ()
 
 
@@ -108,7 +112,7 @@ def probed_systems(records: Sequence[RunRecord]) -> list[Probed]:
 
 def _probed(record: RunRecord, seen: Sequence[tuple[RunRecord, Speed]]) -> Probed:
     plan, place = record.plan, place_of(record)
-    speeds = [one for _, one in seen]
+    speeds = [_as_usual(run, one) for run, one in seen]
     declared = [run.plan.price_usd_per_h for run, _ in seen]
     prices = [price for price in declared if price is not None]
     return Probed(
@@ -126,12 +130,28 @@ def _probed(record: RunRecord, seen: Sequence[tuple[RunRecord, Speed]]) -> Probe
         date=max(run.plan.created_utc for run, _ in seen)[:10],
         drift=speeds[-1].drift,
         eval_examples=speeds[-1].eval_examples,
+        stolen=speeds[-1].stolen,
+        usual_stolen=usual_share(seen[-1][0].machine),
         evidence=tuple(run.run.path.name for run, _ in seen),
         provider=place.provider,
         region=place.region,
         image=plan.image,
         price_usd_per_h=prices[-1] if prices else None,
         memory_bytes=plan.memory_bytes,
+    )
+
+
+def _as_usual(record: RunRecord, seen: Speed) -> Speed:
+    """Return the speed with the share of the processor that the machine usually leaves to us.
+
+    Where it does not tell, with what was left in this very probe.
+    """
+    share = usual_share(record.machine)
+    slower = 1 / (1 - (seen.stolen if share is None else share))
+    names = ("step_s", "step_low_s", "step_high_s", "eval_s", "test_s", "warm_up_s")
+    values = {name: getattr(seen, name) for name in names}
+    return seen._replace(
+        **{name: value * slower for name, value in values.items() if value is not None}
     )
 
 
@@ -160,27 +180,62 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def spread_of(records: Sequence[RunRecord]) -> Noise | None:
-    """Return how much the same work varies from run to run; None without a system seen twice."""
-    groups: dict[tuple[object, ...], list[float]] = {}
+class Varies(NamedTuple):
+    """How much the same work varies from run to run, and where that is known from."""
+
+    noise: Noise
+    source: str
+
+
+class _Pace(NamedTuple):
+    key: tuple[object, ...]  # runs of one key did the same work on the same system
+    precision: Precision
+    step_s: float
+
+
+def spread_of(records: Sequence[RunRecord], precisions: Collection[Precision]) -> Noise | None:
+    """Return how much work in these precisions varies by run; None: none was seen twice."""
+    return _spread(_paces(records), precisions)
+
+
+def _paces(records: Sequence[RunRecord]) -> list[_Pace]:
+    found: list[_Pace] = []
     for record in records:
         seen = speed.speed_of(record) if record.done is not None else None
         if seen is not None:
-            key = (*_probed(record, [(record, seen)]).key, record.plan.workers, record.plan.network)
-            groups.setdefault(key, []).append(seen.step_s)
+            plan = record.plan
+            key = (*_probed(record, [(record, seen)]).key, plan.workers, plan.network)
+            found.append(_Pace(key, plan.precision, seen.step_s))
+    return found
+
+
+def _spread(paces: Sequence[_Pace], precisions: Collection[Precision]) -> Noise | None:
+    groups: dict[tuple[object, ...], list[float]] = {}
+    for pace in paces:
+        if pace.precision in precisions:
+            groups.setdefault(pace.key, []).append(pace.step_s)
     return run_to_run([np.array(values) for values in groups.values()])
 
 
-def noise_of(records: Sequence[RunRecord]) -> tuple[Noise, str]:
-    """Return how much the same work varies from run to run, and where that is known from.
+def varies(records: Sequence[RunRecord]) -> Mapping[Precision, Varies]:
+    """Return, for every precision, how much the same work varies from run to run.
 
-    From the probes and runs given; where they say too little, from those that made the shipped
-    file.
+    From the probes and runs given, those in alike precisions together; where they say too little,
+    from those that made the shipped file.
     """
-    own = spread_of(records)
+    paces = _paces(records)
+    return {
+        precision: _varies(shipped, paces)
+        for shipped in _shipped().run_to_run
+        for precision in shipped.precisions
+    }
+
+
+def _varies(shipped: _ShippedNoise, paces: Sequence[_Pace]) -> Varies:
+    which = " and ".join(shipped.precisions)
+    own = _spread(paces, shipped.precisions)
     if own is not None and own.degrees >= DEGREES_MIN:
-        return own, f"{own.runs} runs of {own.systems} systems here"
-    known = _shipped().run_to_run
-    return known.noise, (
-        f"{known.noise.runs} runs of {known.noise.systems} systems on {known.system}, {known.date}"
-    )
+        return Varies(own, f"{own.runs} runs of {own.systems} systems here, {which}")
+    known = shipped.noise
+    where = f"{shipped.system}, {which}, {shipped.date}"
+    return Varies(known, f"{known.runs} runs of {known.systems} systems on {where}")

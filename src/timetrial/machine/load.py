@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from timetrial.machine.records import Load
-from timetrial.meter.cpu import load_1min, steal_s
+from timetrial.meter.cpu import busy_s, load_1min, steal_s
 
 _BUSY_CORES: Final = 0.3
 _WINDOW_S: Final = 0.1  # at least: Linux counts CPU time in hundredths of a second
@@ -43,6 +43,7 @@ class LoadWindow:
             window_s=window_s,
             steal_in_window_s=grown,
             busy_processes=self._busy(window_s),
+            busy_since_boot_s=busy_s(),
         )
 
     def _busy(self, window_s: float) -> int | None:

@@ -101,6 +101,7 @@ class Load(Record, frozen=True, kw_only=True):
     window_s: float  # of the following two
     steal_in_window_s: float | None
     busy_processes: int | None  # others that used over 30 % of a core
+    busy_since_boot_s: float | None = None  # of all cores; without idling and what was stolen
 
 
 class MachineRecord(Record, frozen=True, kw_only=True):

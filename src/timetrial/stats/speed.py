@@ -3,7 +3,7 @@
 Seconds per step are those of training after its warm-up: in a probe all that follows its first
 look at evaluation, in a run all that follows its first evaluation. They are cut into blocks of
 about equal time; what the blocks differ by is the spread, what the later ones take longer than the
-earlier is the drift.
+earlier is the drift. Steps and evaluations are in seconds at full capacity (stats/capacity.py).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from timetrial.engine.events import (
     WorkerEvent,
 )
 from timetrial.stats import intervals, measures
+from timetrial.stats.capacity import Capacity
 from timetrial.stats.intervals import Estimate
 from timetrial.store import RunRecord, by_attempt
 
@@ -38,21 +39,22 @@ START_UP: Final = ("provision", "environment", "imports")
 class Speed(NamedTuple):
     """What one probe, or one whole run, says of a system's speed at a task; SI units."""
 
-    step_s: float  # mean seconds of a step once warm
+    step_s: float  # mean seconds of a step once warm, at full capacity as all that follow
     step_low_s: float | None  # 95 %, of the blocks: what varies within the probe, no more
     step_high_s: float | None
     blocks: int
     drift: float | None  # seconds per step of the later half over the earlier, less 1
     steps: int  # that step_s is of
     warm_up_s: float  # what the first steps took longer than such
-    start_up_s: float  # from the start of the command to the first touch of the data
-    set_up_s: float  # data, network, compilation
+    start_up_s: float  # wall time, from the start of the command to the first touch of the data
+    set_up_s: float  # wall time of data, network, compilation
     eval_s: float | None  # of one whole evaluation of the evaluated split
     eval_examples: int | None  # seen in the look that eval_s is computed from; fewer: scaled up
     test_s: float | None  # of the last look at test, where training is evaluated on another split
     checkpoint_s: float
     tear_down_s: float
     on_clock_s: float  # how long this took on the headline clock
+    stolen: float  # share of the processor's time that others had while the steps were timed
 
     @property
     def relative_error(self) -> float:
@@ -66,7 +68,8 @@ class Speed(NamedTuple):
 class _Mark(NamedTuple):
     """So many steps were done at that instant; a stretch of training begins with `new`."""
 
-    t_s: float
+    t_s: float  # at full capacity
+    wall_s: float
     steps: int
     new: bool
 
@@ -80,8 +83,9 @@ def speed_of(record: RunRecord) -> Speed | None:
     if record.plan.script or record.plan.learned is None or not attempts:
         return None
     events = attempts[max(attempts)]
-    marks = _marks(events)
-    looks = [e.t_ns / 1e9 for e in events if isinstance(e, Timed | Evaluated)]
+    capacity = Capacity.of(record)
+    marks = _marks(events, capacity)
+    looks = [capacity.at(e.t_ns / 1e9) for e in events if isinstance(e, Timed | Evaluated)]
     warm = [mark for mark in marks if not looks or mark.t_s > looks[0]]
     if _steps_in(warm) == 0:  # one stretch alone: nothing came after a look
         warm = marks
@@ -93,7 +97,7 @@ def speed_of(record: RunRecord) -> Speed | None:
     estimate = intervals.mean_interval(blocks) if len(blocks) > 1 else None
     first = [mark for mark in marks if mark not in warm]
     segments = _segment_seconds(events)
-    eval_s, seen = _evaluation(record, events)
+    eval_s, seen = _evaluation(record, events, capacity)
     every = measures.segment_seconds(record)
     return Speed(
         step_s=mean,
@@ -107,10 +111,11 @@ def speed_of(record: RunRecord) -> Speed | None:
         set_up_s=sum(segments.get(name, 0.0) for name in SET_UP),
         eval_s=eval_s,
         eval_examples=seen,
-        test_s=_last_test(record, events, eval_s),
+        test_s=_last_test(record, events, eval_s, capacity),
         checkpoint_s=_mean_checkpoint(events),
         tear_down_s=every.get("teardown", 0.0) / record.attempts,
         on_clock_s=sum(v for name, v in segments.items() if name not in START_UP),
+        stolen=1 - _seconds_in(warm) / _wall_in(warm),
     )
 
 
@@ -121,36 +126,41 @@ def _around(mean: float, estimate: Estimate | None, sign: int) -> float | None:
     return mean + sign * (estimate.high - estimate.low) / 2
 
 
-def _marks(events: Sequence[WorkerEvent]) -> list[_Mark]:
+def _marks(events: Sequence[WorkerEvent], capacity: Capacity) -> list[_Mark]:
     """Return how far training had come when, stretch by stretch."""
     marks: list[_Mark] = []
-    begun_s: float | None = None
+
+    def mark(t_ns: int, *, new: bool) -> None:
+        marks.append(_Mark(capacity.at(t_ns / 1e9), t_ns / 1e9, step, new))
+
+    training = False
     step = 0
     for event in events:
         if isinstance(event, Started):
             step = event.step
         elif isinstance(event, Segment):
-            begun_s = event.t_ns / 1e9 if event.next == "train" else None
-            if begun_s is not None:
-                marks.append(_Mark(begun_s, step, True))
-        elif isinstance(event, Progress) and begun_s is not None:
+            training = event.next == "train"
+            if training:
+                mark(event.t_ns, new=True)
+        elif isinstance(event, Progress) and training:
             step = event.step
-            marks.append(_Mark(event.t_ns / 1e9, step, False))
-        elif isinstance(event, Fenced) and begun_s is not None:
+            mark(event.t_ns, new=False)
+        elif isinstance(event, Fenced) and training:
             step = event.step + 1
-            marks.append(_Mark(event.t_ns / 1e9, step, False))
+            mark(event.t_ns, new=False)
         elif isinstance(event, Stopped):
             break
     return marks
 
 
+def _next(marks: Sequence[_Mark]) -> list[tuple[_Mark, _Mark]]:
+    """Return the marks of one stretch that follow each other."""
+    return [(early, late) for early, late in itertools.pairwise(marks) if not late.new]
+
+
 def _pairs(marks: Sequence[_Mark]) -> list[tuple[float, int]]:
     """Return seconds and steps between marks of one stretch that follow each other."""
-    return [
-        (late.t_s - early.t_s, late.steps - early.steps)
-        for early, late in itertools.pairwise(marks)
-        if not late.new
-    ]
+    return [(late.t_s - early.t_s, late.steps - early.steps) for early, late in _next(marks)]
 
 
 def _steps_in(marks: Sequence[_Mark]) -> int:
@@ -159,6 +169,10 @@ def _steps_in(marks: Sequence[_Mark]) -> int:
 
 def _seconds_in(marks: Sequence[_Mark]) -> float:
     return sum(seconds for seconds, _ in _pairs(marks))
+
+
+def _wall_in(marks: Sequence[_Mark]) -> float:
+    return sum(late.wall_s - early.wall_s for early, late in _next(marks))
 
 
 def _blocks(marks: Sequence[_Mark]) -> Float[np.ndarray, " blocks"]:
@@ -194,7 +208,7 @@ def _segment_seconds(events: Sequence[WorkerEvent]) -> dict[str, float]:
 
 
 def _evaluation(
-    record: RunRecord, events: Sequence[WorkerEvent]
+    record: RunRecord, events: Sequence[WorkerEvent], capacity: Capacity
 ) -> tuple[float | None, int | None]:
     """Return the seconds of a whole evaluation, and how many examples the last look saw.
 
@@ -209,15 +223,19 @@ def _evaluation(
     looks = [event for event in events if isinstance(event, Timed)]
     if looks:
         last = looks[-1]
-        return last.seconds * size / last.examples, last.examples
-    seconds = _evaluated_seconds(events, task.eval_split)
+        end_s = last.t_ns / 1e9
+        seen_s = capacity.between(end_s - last.seconds, end_s)
+        return seen_s * size / last.examples, last.examples
+    seconds = _evaluated_seconds(events, task.eval_split, capacity)
     if not seconds:
         return None, None
     warm = seconds[1:] or seconds
     return math.fsum(warm) / len(warm), size
 
 
-def _evaluated_seconds(events: Sequence[WorkerEvent], split: str) -> list[float]:
+def _evaluated_seconds(
+    events: Sequence[WorkerEvent], split: str, capacity: Capacity
+) -> list[float]:
     """Return the seconds of each segment in which that split alone was evaluated."""
     found: list[float] = []
     splits: list[str] = []
@@ -226,19 +244,19 @@ def _evaluated_seconds(events: Sequence[WorkerEvent], split: str) -> list[float]
             splits.append(event.split)
         elif isinstance(event, Segment):
             if event.name == "eval" and splits == [split]:
-                found.append((event.t_ns - event.start_ns) / 1e9)
+                found.append(capacity.between(event.start_ns / 1e9, event.t_ns / 1e9))
             splits = []
     return found
 
 
 def _last_test(
-    record: RunRecord, events: Sequence[WorkerEvent], eval_s: float | None
+    record: RunRecord, events: Sequence[WorkerEvent], eval_s: float | None, capacity: Capacity
 ) -> float | None:
     """Return the seconds of the last look at test: measured, else by the number of examples."""
     task = record.plan.task
     if task.eval_split == "test":
         return 0.0
-    seconds = _evaluated_seconds(events, "test")
+    seconds = _evaluated_seconds(events, "test", capacity)
     if seconds:
         return seconds[-1]
     own = task.dataset.validation_count
