@@ -52,6 +52,7 @@ class Job(Protocol):
     """The running workers of one attempt; entering it has started them."""
 
     pids: Mapping[int, int]  # rank -> process id
+    spawned_ns: Mapping[int, int]  # rank -> when it was started, this machine's monotonic clock
     limits: Mapping[int, Mapping[str, str]]  # rank -> what was restricted -> how
 
     def poll(self) -> Mapping[int, Exit]:
@@ -77,10 +78,12 @@ class Job(Protocol):
 
 @runtime_checkable
 class Elsewhere(Protocol):
-    """A job on other machines, which may have to be waited for. `pids` are whole afterwards."""
+    """A job on other machines, which may have to be waited for.
+
+    Its `pids` and `spawned_ns` are whole afterwards.
+    """
 
     granted_ns: int | None  # when it got its machines, by this machine's monotonic clock
-    spawned_ns: Mapping[int, int]  # rank -> likewise, when the worker was started
     hosts: Mapping[int, str]  # rank -> the machine's own name
 
     def waiting(self) -> bool:

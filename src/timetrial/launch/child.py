@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self, final
@@ -57,6 +58,7 @@ class Child:
         plan: Plan,
         run: RunDir,
         place: WorkerPlace,
+        spawned_ns: int,
     ) -> None:
         """Keep what `start_child` made."""
         self._process = process
@@ -66,6 +68,7 @@ class Child:
         self._resources = contextlib.ExitStack()
         self._exit: Exit | None = None
         self.pid = process.pid
+        self.spawned_ns = spawned_ns
         self.limits: Mapping[str, str] = describe_limits(plan, group, place)
 
     def poll(self) -> Exit | None:
@@ -170,6 +173,7 @@ def start_child(
     command = [sys.executable, "-P", "-m", "timetrial.worker", str(run.path.absolute())]
     try:
         with disk_errors(run.path), run.stdout(place.rank).open("ab") as output:
+            spawned_ns = time.monotonic_ns()  # afterwards it may be at work before we are
             process = subprocess.Popen(
                 [*group.join_command_prefix(), *prefix, *command, "--attempt", str(attempt)],
                 stdin=subprocess.DEVNULL,
@@ -182,7 +186,7 @@ def start_child(
         group.close()
         raise
     sampler = _start_sampler(process.pid, run, plan, group, attempt, place)
-    return Child(process, group, sampler, plan=plan, run=run, place=place)
+    return Child(process, group, sampler, plan=plan, run=run, place=place, spawned_ns=spawned_ns)
 
 
 def _start_sampler(

@@ -26,6 +26,9 @@ class ChildrenJob:
         self._resources = resources
         self._exits: dict[int, Exit] = {}
         self.pids: Mapping[int, int] = {rank: child.pid for rank, child in enumerate(children)}
+        self.spawned_ns: Mapping[int, int] = {
+            rank: child.spawned_ns for rank, child in enumerate(children)
+        }
         self.limits: Mapping[int, Mapping[str, str]] = {
             rank: child.limits for rank, child in enumerate(children)
         }

@@ -35,6 +35,7 @@ class ShapedJob:
         self._workers = workers
         self._wires = wires
         self.pids: Mapping[int, int] = workers.pids
+        self.spawned_ns: Mapping[int, int] = workers.spawned_ns
         self.limits: Mapping[int, Mapping[str, str]] = {
             rank: {**limits, "network": f"{network}; {address(rank)} on {INTERFACE}; TCP {_tcp()}"}
             for rank, limits in workers.limits.items()

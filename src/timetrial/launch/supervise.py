@@ -188,20 +188,16 @@ def _log_beginnings(job: Job, attempt: int, *, log: LogWriter, watch: Watch) -> 
     A KeyboardInterrupt while the job still waits goes upwards at once: nothing is to be saved.
     """
     at_ns = 0
-    if not isinstance(job, Elsewhere):
-        for rank, pid in job.pids.items():
-            at_ns, limits = time.monotonic_ns(), job.limits.get(rank, {})
-            log.write(Spawned(t_ns=at_ns, attempt=attempt, rank=rank, pid=pid, limits=limits))
-        return at_ns
-    look_at = 0.0
-    while job.waiting():
-        if time.monotonic() >= look_at:
-            look_at = time.monotonic() + LOOK_S
-            watch(())
-        time.sleep(POLL_S)
-    if job.granted_ns is not None:
-        at_ns = job.granted_ns
-        log.write(Granted(t_ns=at_ns, attempt=attempt))
+    if isinstance(job, Elsewhere):
+        look_at = 0.0
+        while job.waiting():
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOOK_S
+                watch(())
+            time.sleep(POLL_S)
+        if job.granted_ns is not None:
+            at_ns = job.granted_ns
+            log.write(Granted(t_ns=at_ns, attempt=attempt))
     for rank in sorted(job.pids, key=lambda rank: job.spawned_ns[rank]):
         at_ns = max(at_ns, job.spawned_ns[rank])
         log.write(
@@ -210,7 +206,7 @@ def _log_beginnings(job: Job, attempt: int, *, log: LogWriter, watch: Watch) -> 
                 attempt=attempt,
                 rank=rank,
                 pid=job.pids[rank],
-                host=job.hosts[rank],
+                host=job.hosts[rank] if isinstance(job, Elsewhere) else None,
                 limits=job.limits.get(rank, {}),
             )
         )

@@ -27,6 +27,7 @@ from timetrial.engine.events import (
     Checkpointed,
     Evaluated,
     Exchanged,
+    Started,
     Stopped,
 )
 from timetrial.engine.metrics import digest
@@ -285,6 +286,9 @@ class LauncherContract:
         assert told["WORLD_SIZE"] == str(plan.workers)
         assert told["MASTER_ADDR"]
         assert 0 < int(told["MASTER_PORT"]) < 2**16
+        begun = next(e for e in WORKER_LOG.read(run.events(0)) if isinstance(e, Started))
+        if not isinstance(job, Elsewhere):  # no second counts twice, before its start and after
+            assert job.spawned_ns[0] <= begun.t_ns
 
     def test_exit_codes_come_back_with_counters(self, launcher: Launcher, tmp_path: Path) -> None:
         for build, code in (("build", 0), ("build_failing", 70)):
