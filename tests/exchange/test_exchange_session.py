@@ -68,8 +68,10 @@ def test_every_array_is_made_warmed_up_and_summed_as_often_as_the_rules_say(tmp_
 
 
 def test_repetitions_take_as_long_as_the_exchange_does(tmp_path: Path):
-    measurement = Measurement(tmp_path, plan_of(dtypes=("float32",)))
+    rules = {"sizes_bytes": (4, 100_000), "dtypes": ("float32",)}
+    measurement = Measurement(tmp_path, plan_of(**rules))
     measurement.attempt(fakes.FakeCollective(0.01, 1e-6))
+    assert len(measurement.exchanged()) == 2
     for event in measurement.exchanged():
         assert min(event.seconds) >= 0.01 + 1e-6 * event.bytes
 

@@ -25,7 +25,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run_tests(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_tests(name: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of one file of this folder; it needs nothing of a conftest.py."""
     only = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--noconftest")
-    return run("-m", "pytest", *only, str(HERE / name), **variables)
+    return run("-m", "pytest", *only, *arguments, str(HERE / name), **variables)

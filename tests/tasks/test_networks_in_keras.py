@@ -6,13 +6,16 @@ import pytest
 from own_process import run, run_tests
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+# forms of SGD are in Keras' own operations: the backend that compiles nothing tells of all
+SKIPPED = ("-k", "not test_every_form_of_sgd_is_the_references")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_keras_keeps_the_contract_and_is_the_reference_on(backend: str):
-    ended = run_tests("keras_networks.py", KERAS_BACKEND=backend, **QUIET)
+    skipped = () if backend == "torch" else SKIPPED
+    ended = run_tests("keras_networks.py", *skipped, KERAS_BACKEND=backend, **QUIET)
     assert ended.returncode == 0, ended.stdout[-5000:]
 
 
