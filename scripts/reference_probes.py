@@ -2,8 +2,9 @@
 
     .venv/bin/python scripts/reference_probes.py STORE...
 
-Every store below the folders named is read. Systems come from their probes and whole runs; how much
-the same work varies from run to run comes from all systems that were seen twice.
+Every store below the folders named is read. Systems come from whole runs; how much the same work
+varies comes from all systems that were seen twice and, within runs, from all whole runs. What the
+file has of other processors stays.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from timetrial import store
 from timetrial.forecast import probed_systems
-from timetrial.forecast.systems import spread_of
+from timetrial.forecast.systems import DEGREES_MIN, processor_of, spread_of
 from timetrial.spec import Precision
 from timetrial.store import RunRecord
 
@@ -41,26 +42,32 @@ def records_below(folders: list[Path]) -> list[RunRecord]:
 def main() -> None:
     """Read, pool and write."""
     records = records_below([Path(word) for word in sys.argv[1:]])
-    noises = {alike: spread_of(records, alike) for alike in ALIKE}
-    unknown = [" and ".join(alike) for alike, noise in noises.items() if noise is None]
-    if unknown:
-        raise SystemExit(f"No system was seen twice in {unknown[0]}: its spread is not known.")
     whole = [record for record in records if record.plan.probe_s is None]  # the best there is
     systems = [one for one in probed_systems(whole) if not one.shipped]
-    machines = sorted({one.machine.split(",")[0] for one in systems})
-    content = {
-        "run_to_run": [
+    processors = {one.processor for one in systems}
+    if len(processors) != 1:
+        raise SystemExit(f"Stores of one processor are wanted, not of {sorted(processors)}.")
+    (processor,) = processors
+    spreads = []
+    for alike in ALIKE:
+        noise = spread_of(records, alike)
+        if noise is None or noise.degrees < DEGREES_MIN:
+            print(f"{' and '.join(alike)}: too few systems were seen twice; left out")
+            continue
+        spreads.append(
             {
                 "precisions": list(alike),
-                "system": " and ".join(machines),
+                "system": processor,
                 "date": datetime.date.today().isoformat(),
                 "command": f"scripts/prediction_study.py, {len(records)} probes and runs",
                 "noise": msgspec.to_builtins(noise),
             }
-            for alike, noise in noises.items()
-        ],
-        "probed": [_without_none(msgspec.to_builtins(one)) for one in systems],
-    }
+        )
+    before = msgspec.toml.decode(FILE.read_bytes())
+    others = [one for one in before["run_to_run"] if one["system"] != processor]
+    kept = [one for one in before["probed"] if processor_of(one["machine"]) != processor]
+    found = [_without_none(msgspec.to_builtins(one)) for one in systems]
+    content = {"run_to_run": [*others, *spreads], "probed": [*kept, *found]}
     FILE.write_bytes(HEAD.encode() + msgspec.toml.encode(content))
 
 

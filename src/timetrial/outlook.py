@@ -22,6 +22,7 @@ from timetrial.forecast import (
     Limits,
     Prediction,
     Probed,
+    Spreads,
     Wanted,
     front_of,
     keep,
@@ -30,7 +31,6 @@ from timetrial.forecast import (
     read_predictions,
     score_of,
     scored,
-    varies,
 )
 from timetrial.forecast import (
     predict as predicted,
@@ -186,7 +186,7 @@ def _drawn(
     Raises:
         UsageError: None could be made.
     """
-    systems, curves, noises = probed_systems(records), library(records), varies(records)
+    systems, curves, spreads = probed_systems(records), library(records), Spreads(records)
     found: dict[tuple[object, ...], Drawn] = {}
     left_out: list[str] = []
     for request in requests:
@@ -199,7 +199,7 @@ def _drawn(
             if key in found:
                 continue
             try:
-                known = noises[system.precision]
+                known = spreads.of(system.processor, system.precision)
                 found[key] = predicted(system, wanted, curves=curves, varies=known)
             except UsageError as error:
                 left_out.append(str(error))
@@ -349,7 +349,7 @@ def ahead(
     place = find_store(store_dir, what)
     records = store.read_runs([place]) if place.is_dir() else []
     here = machine.gather((), Path.cwd(), cloud_timeout_s=0)
-    known = Known(probed_systems(records), library(records), varies(records), here)
+    known = Known(probed_systems(records), library(records), Spreads(records), here)
     table, rows = table_of([_priced(line, pricing, records) for line in lines_of(plans, known)])
     return Ahead(plans, table, rows)
 

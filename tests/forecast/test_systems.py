@@ -1,4 +1,4 @@
-"""How much the same work varies: of alike precisions together, else as shipped."""
+"""How much the same work varies: of one processor and alike precisions, else as shipped."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import msgspec
 import pytest
 from team_runs import Times, plan_for, write_run
 
-from timetrial.forecast import varies
-from timetrial.forecast.systems import DEGREES_MIN
+from timetrial.findings import machine_name
+from timetrial.forecast import Spreads
+from timetrial.forecast.systems import DEGREES_MIN, processor_of
 from timetrial.spec import Precision
 from timetrial.store import RunRecord
+
+SHIPPED = "Intel Xeon Processor"
 
 
 def runs(place: Path, precision: Precision, step_s: list[float]) -> list[RunRecord]:
@@ -23,25 +26,43 @@ def runs(place: Path, precision: Precision, step_s: list[float]) -> list[RunReco
     ]
 
 
-def test_every_precision_has_a_spread():
-    assert set(varies([])) == set(get_args(Precision))
+def processor(records: list[RunRecord]) -> str:
+    return processor_of(machine_name(records[0]))
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+@pytest.mark.parametrize("where", [SHIPPED, "a processor that nobody knows"])
+def test_every_precision_has_a_spread_everywhere(precision: Precision, where: str):
+    assert Spreads([]).of(where, precision).noise.sd_log > 0
 
 
 def test_shorter_numbers_vary_more_as_shipped():
-    shipped = varies([])
-    assert shipped["bfloat16"].noise.sd_log > shipped["float32"].noise.sd_log
-    assert shipped["float32"] == shipped["float64"]
-    assert "float32 and float64" in shipped["float32"].source
+    shipped = Spreads([])
+    single, double = shipped.of(SHIPPED, "float32"), shipped.of(SHIPPED, "float64")
+    assert shipped.of(SHIPPED, "bfloat16").noise.sd_log > single.noise.sd_log
+    assert single == double
+    assert "float32 and float64" in single.source
 
 
-def test_runs_here_speak_for_their_own_precision_alone(tmp_path: Path):
+def test_an_unknown_processor_has_the_widest_spread_shipped():
+    shipped = Spreads([])
+    unknown = shipped.of("a processor that nobody knows", "float32").noise
+    assert unknown.sd_log >= shipped.of(SHIPPED, "float32").noise.sd_log
+
+
+def test_runs_here_speak_for_their_own_precision_and_processor_alone(tmp_path: Path):
     steps = [0.040, 0.050] * (DEGREES_MIN // 2 + 1)
-    found = varies(runs(tmp_path, "float32", steps))
-    assert found["float32"].noise.runs == len(steps)
-    assert found["float32"].source.endswith("here, float32 and float64")
-    assert found["bfloat16"] == varies([])["bfloat16"]
+    records = runs(tmp_path, "float32", steps)
+    here = processor(records)
+    found = Spreads(records)
+    assert found.of(here, "float32").noise.runs == len(steps)
+    assert found.of(here, "float32").source.endswith("here, float32 and float64")
+    assert found.of(here, "bfloat16") == Spreads([]).of(here, "bfloat16")
+    elsewhere = "a processor that nobody knows"
+    assert found.of(elsewhere, "float32") == Spreads([]).of(elsewhere, "float32")
 
 
 def test_two_precisions_of_one_system_are_not_one_system(tmp_path: Path):
     both = [*runs(tmp_path, "float32", [0.040] * 4), *runs(tmp_path, "float64", [0.080] * 4)]
-    assert varies(both)["float64"].noise.sd_log == pytest.approx(0, abs=1e-9)
+    found = Spreads(both).of(processor(both), "float64")
+    assert found.noise.sd_log == pytest.approx(0, abs=1e-9)

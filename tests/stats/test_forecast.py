@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from timetrial.errors import UsageError
 from timetrial.stats import forecast
-from timetrial.stats.forecast import Noise, Pace, Rhythm, Steps
+from timetrial.stats.forecast import Noise, Pace, Paced, Rhythm, Steps, Stretch
 
 QUIET = Noise(sd_log=0.0, degrees=50, systems=1, runs=51)
 PACE = Pace(
@@ -100,12 +100,62 @@ def test_the_interval_holds_the_next_run_nearly_always(seeds: int, probes: int) 
 
 
 def test_run_to_run_noise_pools_the_systems_and_leaves_out_lone_runs() -> None:
-    groups = [np.exp([0.0, 0.2]), np.exp([1.0, 1.1, 1.2]), np.array([5.0])]
+    groups = [paced([0.0, 0.2]), paced([1.0, 1.1, 1.2]), paced([1.6])]
     found = forecast.run_to_run(groups)
     assert found is not None
     assert (found.systems, found.runs, found.degrees) == (2, 5, 3)
     assert found.sd_log == pytest.approx(math.sqrt((0.02 + 0.02) / 3))
-    assert forecast.run_to_run([np.array([1.0])]) is None
+    assert forecast.run_to_run([paced([0.0])]) is None
+
+
+def paced(logs: list[float], counted_s: float = 10.0) -> list[Paced]:
+    return [Paced(math.exp(log), counted_s) for log in logs]
+
+
+FLUTTERS = (
+    Stretch(seconds=1.0, sd_log=0.2, runs=9),
+    Stretch(seconds=4.0, sd_log=0.1, runs=9),
+)
+
+
+def test_what_stretches_vary_by_is_no_noise_between_runs() -> None:
+    groups = [paced([0.0, 0.2], 4.0), paced([1.0, 1.3], 4.0)]
+    whole = forecast.run_to_run(groups)
+    less = forecast.run_to_run(groups, FLUTTERS)
+    assert whole is not None
+    assert less is not None
+    assert less.sd_log**2 == pytest.approx(whole.sd_log**2 - 0.1**2)
+    none_left = forecast.run_to_run([paced([0.0, 0.01], 1.0)], FLUTTERS)
+    assert none_left is not None
+    assert none_left.sd_log == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sd_log"), [(1.0, 0.2), (2.0, 0.15), (4.0, 0.1), (16.0, 0.05), (0.25, 0.2)]
+)
+def test_the_longer_a_stretch_the_less_it_varies(seconds: float, sd_log: float) -> None:
+    noise = Noise(sd_log=0.0, degrees=50, systems=1, runs=51, stretches=FLUTTERS)
+    assert forecast.within(noise, seconds) == pytest.approx(sd_log)
+    assert forecast.within(QUIET, seconds) == 0
+
+
+def test_a_short_probe_of_a_short_run_has_a_wider_interval() -> None:
+    noise = Noise(sd_log=0.02, degrees=50, systems=1, runs=51, stretches=FLUTTERS)
+
+    def width(counted_s: float, steps: int) -> float:
+        pace = Pace(step_s=0.02, eval_s=0.0, set_up_s=0.0, counted_s=counted_s)
+        told = forecast.summarise(
+            forecast.forecast(pace, sure(steps), Rhythm(100, 1e9), noise).seconds, 1
+        )
+        assert told.low is not None
+        assert told.high is not None
+        assert told.value is not None
+        return (told.high - told.low) / told.value
+
+    assert width(1.0, 5000) > 1.5 * width(4.0, 5000)
+    assert width(4.0, 200) > 1.2 * width(4.0, 5000)
+    sd = math.hypot(0.1, 0.02 * math.sqrt(2), 0.02)  # a probe of 4 s, runs, a run of 100 s
+    assert width(4.0, 5000) == pytest.approx(2 * 1.96 * sd, rel=0.05)
 
 
 def test_more_probes_and_less_noise_make_it_narrower() -> None:

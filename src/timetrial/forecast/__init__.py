@@ -13,7 +13,7 @@ from timetrial.forecast.curves import curves_of, library
 from timetrial.forecast.front import Choice, Limits, front_of
 from timetrial.forecast.predict import Prediction, Wanted, predict, row_of
 from timetrial.forecast.stored import Scored, keep, read_predictions, score_of, scored
-from timetrial.forecast.systems import Probed, Varies, probed_systems, shipped_probes, varies
+from timetrial.forecast.systems import Probed, Spreads, Varies, probed_systems, shipped_probes
 
 __all__ = [
     "Choice",
@@ -21,6 +21,7 @@ __all__ = [
     "Prediction",
     "Probed",
     "Scored",
+    "Spreads",
     "Varies",
     "Wanted",
     "curves_of",
@@ -34,5 +35,4 @@ __all__ = [
     "score_of",
     "scored",
     "shipped_probes",
-    "varies",
 ]

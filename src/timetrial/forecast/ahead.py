@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -11,13 +11,12 @@ import numpy as np
 from timetrial import frameworks, machine, units
 from timetrial.errors import UsageError
 from timetrial.forecast.predict import Drawn, Wanted, predict, row_of
-from timetrial.forecast.systems import Probed, Varies
+from timetrial.forecast.systems import Probed, Spreads
 from timetrial.launch import ON_THIS_MACHINE
 from timetrial.machine import MachineRecord
 from timetrial.plan import Plan
 from timetrial.references.convergence import CurveSet
 from timetrial.rows import Row, Table, TableColumn, TableLine
-from timetrial.spec import Precision
 from timetrial.spec.network import parse_network
 from timetrial.stats import forecast
 from timetrial.stats.forecast import Rhythm
@@ -31,7 +30,7 @@ class Known(NamedTuple):
 
     systems: Sequence[Probed]
     curves: Sequence[CurveSet]
-    varies: Mapping[Precision, Varies]
+    spreads: Spreads
     here: MachineRecord
 
 
@@ -79,7 +78,7 @@ def _line(plans: Sequence[Plan], known: Known) -> Line:
         network=parse_network(plan.network) if plan.network else None,
     )
     try:
-        noise = known.varies[system.precision]
+        noise = known.spreads.of(system.processor, system.precision)
         drawn = predict(system, wanted, curves=known.curves, varies=noise)
     except UsageError as error:
         return Line(plans, None, str(error))

@@ -255,6 +255,15 @@ def _notes(known: StepsToTarget, system: Probed, wanted: Wanted) -> list[str]:
     return notes
 
 
+def _within(made: Prediction) -> str:
+    """Return what is known of stretches as short as the probe, in words; empty where nothing is."""
+    counted_s = made.system.pace.counted_s
+    varies = forecast.within(made.noise, counted_s or 0.0)
+    if counted_s is None or not varies:
+        return ""
+    return f", stretches of {units.duration(counted_s)} within runs: {units.percent(varies, 1)}"
+
+
 def row_of(made: Prediction) -> Row:
     """Return the row of a prediction: origin predicted."""
     system = made.system
@@ -291,7 +300,7 @@ def row_of(made: Prediction) -> Row:
             f"interval of the next run; steps: {made.steps_source}; speed: "
             f"{system.pace.probes} probe{'s' if system.pace.probes > 1 else ''} of "
             f"{units.duration(system.probe_s)} in all, {system.date}; run to run: "
-            f"{units.percent(made.noise.sd_log, 1)} ({made.noise_source})",
+            f"{units.percent(made.noise.sd_log, 1)} ({made.noise_source}){_within(made)}",
         ],
         evidence=list(system.evidence),
         facts={"chance_reached": f"{made.chance_reached:.4g}", "step_s": f"{made.step_s:.6g}"},

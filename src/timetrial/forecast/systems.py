@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,12 +16,13 @@ from timetrial.findings import framework_version, machine_name, place_of
 from timetrial.spec import Precision, Record
 from timetrial.stats import speed
 from timetrial.stats.capacity import usual_share
-from timetrial.stats.forecast import Noise, Pace, run_to_run
+from timetrial.stats.forecast import Noise, Pace, Paced, Stretch, run_to_run
 from timetrial.stats.speed import Speed
 from timetrial.store import RunRecord
 
 SHIPPED: Final = "probes.toml"
 DEGREES_MIN: Final = 5  # of freedom, below which the shipped noise speaks for the store's own
+RUNS_MIN: Final = 3  # of which a stretch of some length must be known, to count
 
 
 class Probed(Record, frozen=True, kw_only=True):
@@ -52,12 +53,22 @@ class Probed(Record, frozen=True, kw_only=True):
     shipped: bool = False
 
     @property
+    def processor(self) -> str:
+        """Return what computes, without how much of it: the first word of the machine's name."""
+        return processor_of(self.machine)
+
+    @property
     def key(self) -> tuple[object, ...]:
         """Return what decides how fast it is."""
         return (
             self.task_hash, self.framework, self.version, self.device, self.cores, self.precision,
             self.machine, self.memory_bytes, self.provider, self.region, self.image,
         )  # fmt: skip
+
+
+def processor_of(machine: str) -> str:
+    """Return what computes on a machine of that name: its processor or accelerator."""
+    return machine.split(",")[0]
 
 
 class _ShippedNoise(Record, frozen=True, kw_only=True):
@@ -172,6 +183,7 @@ def _pace(speeds: Sequence[Speed]) -> Pace:
         start_up_s=_mean([one.start_up_s for one in speeds]),
         after_s=_mean(after),
         relative_error=math.sqrt(math.fsum(error**2 for error in within)) / count,
+        counted_s=math.fsum(one.counted_s for one in speeds),
         probes=count,
     )
 
@@ -187,55 +199,94 @@ class Varies(NamedTuple):
     source: str
 
 
-class _Pace(NamedTuple):
-    key: tuple[object, ...]  # runs of one key did the same work on the same system
+class _Seen(NamedTuple):
+    """What one probe or run says of how work varies."""
+
+    processor: str
     precision: Precision
-    step_s: float
+    key: tuple[object, ...]  # runs of one key did the same work on the same system
+    paced: Paced
+    stretches: dict[float, float]  # of a whole run: see speed.stretches_of
+
+
+class Spreads:
+    """How much work varies, on every processor in every precision.
+
+    From the probes and runs given, those on one processor in alike precisions together; where they
+    say too little, from what is shipped of that processor, else of the one that varies most.
+
+    Raises:
+        FormatError: The shipped file is damaged.
+    """
+
+    def __init__(self, records: Sequence[RunRecord]) -> None:
+        self._seen = _all_seen(records)
+        self._shipped = _shipped().run_to_run
+        self._found: dict[tuple[str, Precision], Varies] = {}
+
+    def of(self, processor: str, precision: Precision) -> Varies:
+        """Return how much work in that precision varies on that processor."""
+        key = (processor, precision)
+        if key not in self._found:
+            self._found[key] = self._look(processor, precision)
+        return self._found[key]
+
+    def _look(self, processor: str, precision: Precision) -> Varies:
+        alike = [one for one in self._shipped if precision in one.precisions]
+        same = [one for one in alike if one.system == processor]
+        shipped = max(same or alike, key=lambda one: one.noise.sd_log)
+        here = [one for one in self._seen if one.processor == processor]
+        own = _spread(here, shipped.precisions)
+        which = " and ".join(shipped.precisions)
+        if own is not None and own.degrees >= DEGREES_MIN:
+            if not own.stretches and same:
+                own = _spread(here, shipped.precisions, shipped.noise.stretches) or own
+            return Varies(own, f"{own.runs} runs of {own.systems} systems here, {which}")
+        known = shipped.noise
+        where = f"{shipped.system}, {which}, {shipped.date}"
+        return Varies(known, f"{known.runs} runs of {known.systems} systems on {where}")
 
 
 def spread_of(records: Sequence[RunRecord], precisions: Collection[Precision]) -> Noise | None:
     """Return how much work in these precisions varies by run; None: none was seen twice."""
-    return _spread(_paces(records), precisions)
+    return _spread(_all_seen(records), precisions)
 
 
-def _paces(records: Sequence[RunRecord]) -> list[_Pace]:
-    found: list[_Pace] = []
+def _all_seen(records: Sequence[RunRecord]) -> list[_Seen]:
+    found: list[_Seen] = []
     for record in records:
-        seen = speed.speed_of(record) if record.done is not None else None
-        if seen is not None:
+        speed_seen = speed.speed_of(record) if record.done is not None else None
+        if speed_seen is not None:
             plan = record.plan
-            key = (*_probed(record, [(record, seen)]).key, plan.workers, plan.network)
-            found.append(_Pace(key, plan.precision, seen.step_s))
+            system = _probed(record, [(record, speed_seen)])
+            whole = plan.probe_s is None
+            found.append(
+                _Seen(
+                    processor=system.processor,
+                    precision=plan.precision,
+                    key=(*system.key, plan.workers, plan.network),
+                    paced=Paced(speed_seen.step_s, speed_seen.counted_s),
+                    stretches=speed.stretches_of(record) if whole else {},
+                )
+            )
     return found
 
 
-def _spread(paces: Sequence[_Pace], precisions: Collection[Precision]) -> Noise | None:
-    groups: dict[tuple[object, ...], list[float]] = {}
-    for pace in paces:
-        if pace.precision in precisions:
-            groups.setdefault(pace.key, []).append(pace.step_s)
-    return run_to_run([np.array(values) for values in groups.values()])
-
-
-def varies(records: Sequence[RunRecord]) -> Mapping[Precision, Varies]:
-    """Return, for every precision, how much the same work varies from run to run.
-
-    From the probes and runs given, those in alike precisions together; where they say too little,
-    from those that made the shipped file.
-    """
-    paces = _paces(records)
-    return {
-        precision: _varies(shipped, paces)
-        for shipped in _shipped().run_to_run
-        for precision in shipped.precisions
-    }
-
-
-def _varies(shipped: _ShippedNoise, paces: Sequence[_Pace]) -> Varies:
-    which = " and ".join(shipped.precisions)
-    own = _spread(paces, shipped.precisions)
-    if own is not None and own.degrees >= DEGREES_MIN:
-        return Varies(own, f"{own.runs} runs of {own.systems} systems here, {which}")
-    known = shipped.noise
-    where = f"{shipped.system}, {which}, {shipped.date}"
-    return Varies(known, f"{known.runs} runs of {known.systems} systems on {where}")
+def _spread(
+    seen: Sequence[_Seen],
+    precisions: Collection[Precision],
+    stretches: Sequence[Stretch] | None = None,
+) -> Noise | None:
+    groups: dict[tuple[object, ...], list[Paced]] = {}
+    squares: dict[float, list[float]] = {}
+    for one in seen:
+        if one.precision in precisions:
+            groups.setdefault(one.key, []).append(one.paced)
+            for seconds, square in one.stretches.items():
+                squares.setdefault(seconds, []).append(square)
+    own = [
+        Stretch(seconds=seconds, sd_log=math.sqrt(_mean(values)), runs=len(values))
+        for seconds, values in sorted(squares.items())
+        if len(values) >= RUNS_MIN
+    ]
+    return run_to_run(list(groups.values()), own if stretches is None else stretches)

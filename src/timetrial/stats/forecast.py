@@ -7,8 +7,9 @@ g of them, takes
     T = set-up + warm-up + n s + ceil(n / g) e + checkpoints
 
 with s the seconds of a step and e those of an evaluation. An estimate of the next run's T holds
-three spreads: that of the steps over seeds, that of a probe's mean, and that of the machine from
-one run to the next, which a single probe cannot show.
+three spreads: that of the steps over seeds; that of short stretches of training, such as a probe,
+around the run that they lie in; and that of the machine from one run to the next. A single probe
+shows neither of the last two: a machine that others share may be fast or slow for all of it.
 
 Source of the draws: steps by the Bayesian bootstrap (Rubin, Ann. Stat. 9 (1981), 130-134), a draw
 of weights and then of a run; speeds as exp of Student's t, the predictive distribution of one more
@@ -44,16 +45,33 @@ class Pace(Record, frozen=True, kw_only=True):
     start_up_s: float = 0.0  # before the headline clock begins
     after_s: float = 0.0  # after the target: last look at test, last state, end of the process
     relative_error: float = 0.0  # standard error of step_s over step_s, within the probes
+    counted_s: float | None = None  # training that step_s is of, all probes together
     probes: int = 1
 
 
-class Noise(Record, frozen=True, kw_only=True):
-    """How much the same work on the same system varies from run to run."""
+class Stretch(Record, frozen=True, kw_only=True):
+    """How much stretches of so many seconds of training differ from the whole runs they lie in."""
 
+    seconds: float
     sd_log: float  # standard deviation of the logarithm of seconds per step
+    runs: int
+
+
+class Noise(Record, frozen=True, kw_only=True):
+    """How much the same work on the same system varies from run to run, and within runs."""
+
+    sd_log: float  # standard deviation of the logarithm of seconds per step, between runs
     degrees: int  # of freedom
     systems: int
     runs: int
+    stretches: tuple[Stretch, ...] = ()  # within runs, shortest first; none: not known
+
+
+class Paced(NamedTuple):
+    """Seconds per step that a probe or run found, and how long it trained to find it."""
+
+    step_s: float
+    counted_s: float
 
 
 class Steps(NamedTuple):
@@ -111,13 +129,37 @@ def draw_steps(
     return drawn
 
 
+def within(noise: Noise, seconds: float) -> float:
+    """Return the standard deviation of the logarithm of what a stretch of so many seconds takes.
+
+    Between the lengths measured by interpolation in the logarithm of the length. A shorter one than
+    was measured varies as the shortest, a longer one as if its parts were independent.
+    """
+    if not noise.stretches or seconds <= 0:
+        return 0.0
+    known = np.array([(one.seconds, one.sd_log) for one in noise.stretches])
+    inner = float(np.clip(seconds, known[0, 0], known[-1, 0]))
+    found = float(np.interp(math.log(inner), np.log(known[:, 0]), known[:, 1]))
+    return found * min(1.0, math.sqrt(inner / seconds))
+
+
 def draw_factor(
-    pace: Pace, noise: Noise, generator: np.random.Generator, draws: int = DRAWS
+    pace: Pace,
+    noise: Noise,
+    generator: np.random.Generator,
+    draws: int = DRAWS,
+    *,
+    training_s: float | None = None,
 ) -> Float[np.ndarray, " draws"]:
-    """Return what a further run's seconds per step are times those of the probes."""
+    """Return what a further run's seconds per step are times those of the probes.
+
+    `training_s` is how long that run trains: the shorter, the less it evens out.
+    """
     between = noise.sd_log * math.sqrt(1 + 1 / pace.probes)
     log = between * generator.standard_t(max(1, noise.degrees), draws)
-    log += pace.relative_error * generator.standard_normal(draws)
+    probed = max(pace.relative_error, within(noise, pace.counted_s or 0.0))
+    ahead = within(noise, training_s or 0.0)
+    log += math.hypot(probed, ahead) * generator.standard_normal(draws)
     return np.exp(np.clip(log, -_DRIFT_MOST, _DRIFT_MOST))
 
 
@@ -137,7 +179,8 @@ def forecast(
     """
     generator = np.random.default_rng(0)
     count = draw_steps(steps, generator)
-    factor = draw_factor(pace, noise, generator)
+    usual = float(np.quantile(count, 0.5, method="nearest")) * pace.step_s / workers
+    factor = draw_factor(pace, noise, generator, training_s=usual if math.isfinite(usual) else None)
     step_s = pace.step_s / workers * factor + exchange_s
     looks = np.ceil(count / rhythm.eval_every_steps)
     training = pace.warm_up_s / workers + count * step_s + looks * pace.eval_s * factor
@@ -165,24 +208,33 @@ def chance(draws: Float[np.ndarray, " draws"], limit: float | None) -> float:
     return float(within.mean())
 
 
-def run_to_run(groups: Sequence[Float[np.ndarray, " _"]]) -> Noise | None:
+def run_to_run(
+    groups: Sequence[Sequence[Paced]], stretches: Sequence[Stretch] = ()
+) -> Noise | None:
     """Return the pooled spread of seconds per step within systems; None without two of one.
 
-    Each array holds one system's seconds per step, one number per run or probe.
+    Each group holds what probes and runs of one system found. What stretches so long differ by
+    within one run is no difference between runs: it is taken off, down to none at all.
     """
-    known = [values for values in groups if len(values) > 1]
+    known = [group for group in groups if len(group) > 1]
     if not known:
         return None
-    for values in known:
+    within_runs = Noise(sd_log=0.0, degrees=0, systems=0, runs=0, stretches=tuple(stretches))
+    degrees, squares = 0, 0.0
+    for group in known:
+        values = np.array([one.step_s for one in group])
         check_finite(values, "seconds per step")
-    logs = [np.log(values) for values in known]
-    degrees = sum(len(values) - 1 for values in logs)
-    squares = sum(float(((values - values.mean()) ** 2).sum()) for values in logs)
+        logs = np.log(values)
+        own = [within(within_runs, one.counted_s) ** 2 for one in group]
+        degrees += len(group) - 1
+        squares += float(((logs - logs.mean()) ** 2).sum())
+        squares -= (1 - 1 / len(group)) * math.fsum(own)
     return Noise(
-        sd_log=math.sqrt(squares / degrees),
+        sd_log=math.sqrt(max(0.0, squares) / degrees),
         degrees=degrees,
         systems=len(known),
         runs=sum(map(len, known)),
+        stretches=tuple(stretches),
     )
 
 

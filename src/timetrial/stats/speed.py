@@ -32,6 +32,8 @@ from timetrial.stats.intervals import Estimate
 from timetrial.store import RunRecord, by_attempt
 
 BLOCKS: Final = 10
+LENGTHS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+LONGEST: Final = 1 / 8  # of a run's training: longer stretches would be most of what they lie in
 SET_UP: Final = ("data", "build", "compile")
 START_UP: Final = ("provision", "environment", "imports")
 
@@ -45,6 +47,7 @@ class Speed(NamedTuple):
     blocks: int
     drift: float | None  # seconds per step of the later half over the earlier, less 1
     steps: int  # that step_s is of
+    counted_s: float  # how long these took
     warm_up_s: float  # what the first steps took longer than such
     start_up_s: float  # wall time, from the start of the command to the first touch of the data
     set_up_s: float  # wall time of data, network, compilation
@@ -84,11 +87,7 @@ def speed_of(record: RunRecord) -> Speed | None:
         return None
     events = attempts[max(attempts)]
     capacity = Capacity.of(record)
-    marks = _marks(events, capacity)
-    looks = [capacity.at(e.t_ns / 1e9) for e in events if isinstance(e, Timed | Evaluated)]
-    warm = [mark for mark in marks if not looks or mark.t_s > looks[0]]
-    if _steps_in(warm) == 0:  # one stretch alone: nothing came after a look
-        warm = marks
+    marks, warm = _marks(events, capacity), _warm(events, capacity)
     done = _steps_in(warm)
     if done == 0:
         return None
@@ -106,6 +105,7 @@ def speed_of(record: RunRecord) -> Speed | None:
         blocks=len(blocks),
         drift=_drift(blocks),
         steps=done,
+        counted_s=_seconds_in(warm),
         warm_up_s=max(0.0, _seconds_in(first) - mean * _steps_in(first)),
         start_up_s=sum(every.get(name, 0.0) for name in START_UP) / record.attempts,
         set_up_s=sum(segments.get(name, 0.0) for name in SET_UP),
@@ -117,6 +117,49 @@ def speed_of(record: RunRecord) -> Speed | None:
         on_clock_s=sum(v for name, v in segments.items() if name not in START_UP),
         stolen=1 - _seconds_in(warm) / _wall_in(warm),
     )
+
+
+def stretches_of(record: RunRecord) -> dict[float, float]:
+    """Return by how much stretches of a run's training differ from all of it, by their length.
+
+    For each of LENGTHS_S up to LONGEST of the run's training: the mean square of the logarithm of
+    a stretch's seconds per step over the run's. What the processor does varies so: a machine that
+    others share is fast and slow by turns.
+    """
+    attempts = by_attempt(record.launcher, record.worker)
+    if record.plan.script or not attempts:
+        return {}
+    marks = _warm(attempts[max(attempts)], Capacity.of(record))
+    pairs = [pair for pair in _pairs(marks) if pair[1] > 0]
+    seconds, steps = math.fsum(s for s, _ in pairs), sum(n for _, n in pairs)
+    found: dict[float, float] = {}
+    for length in LENGTHS_S:
+        if length <= LONGEST * seconds:
+            logs = np.log(np.array(_cut(pairs, length)) * steps / seconds)
+            found[length] = float((logs**2).mean())
+    return found
+
+
+def _cut(pairs: Sequence[tuple[float, int]], length_s: float) -> list[float]:
+    """Return the seconds per step of stretches of so many seconds, the last one may be half."""
+    found: list[float] = []
+    seconds, steps = 0.0, 0
+    for more_s, more in pairs:
+        seconds, steps = seconds + more_s, steps + more
+        if seconds >= length_s * 0.999 and steps:
+            found.append(seconds / steps)
+            seconds, steps = 0.0, 0
+    if steps and seconds > length_s / 2:
+        found.append(seconds / steps)
+    return found
+
+
+def _warm(events: Sequence[WorkerEvent], capacity: Capacity) -> list[_Mark]:
+    """Return how far training had come after its warm-up; all of it where nothing came after."""
+    marks = _marks(events, capacity)
+    looks = [capacity.at(e.t_ns / 1e9) for e in events if isinstance(e, Timed | Evaluated)]
+    warm = [mark for mark in marks if not looks or mark.t_s > looks[0]]
+    return warm if _steps_in(warm) else marks
 
 
 def _around(mean: float, estimate: Estimate | None, sign: int) -> float | None:
@@ -178,17 +221,7 @@ def _wall_in(marks: Sequence[_Mark]) -> float:
 def _blocks(marks: Sequence[_Mark]) -> Float[np.ndarray, " blocks"]:
     """Return the seconds per step of at most BLOCKS stretches of about equal time, in order."""
     pairs = _pairs(marks)
-    each = sum(seconds for seconds, _ in pairs) / BLOCKS
-    found: list[float] = []
-    seconds, steps = 0.0, 0
-    for more_s, more in pairs:
-        seconds, steps = seconds + more_s, steps + more
-        if seconds >= each * 0.999 and steps:
-            found.append(seconds / steps)
-            seconds, steps = 0.0, 0
-    if steps and seconds > each / 2:
-        found.append(seconds / steps)
-    return np.array(found)
+    return np.array(_cut(pairs, sum(seconds for seconds, _ in pairs) / BLOCKS))
 
 
 def _drift(blocks: Float[np.ndarray, " blocks"]) -> float | None:
