@@ -16,7 +16,7 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from timetrial import api, outlook, store
 from timetrial.forecast import Scored, score_of
@@ -25,6 +25,7 @@ from timetrial.forecast.stored import read_predictions
 from timetrial.forecast.tables import card_words
 from timetrial.units import duration, percent
 
+ROOT: Final = Path(__file__).resolve().parent.parent
 SHORT: Final = 0.05  # of its run: what a probe may take, and what its score is counted for
 ASKED: Final = 0.042  # of its run: what is asked for, as the pilot may be wrong
 PILOT_S: Final = 0.5
@@ -47,7 +48,7 @@ class Combination:
     def name(self) -> str:
         """Return the name of its folder."""
         to = "" if self.target is None else f"-{self.target:g}"
-        return f"{self.task}{to}-{self.framework}-{self.cores}-{self.precision}"
+        return f"{Path(self.task).stem}{to}-{self.framework}-{self.cores}-{self.precision}"
 
     @property
     def choices(self) -> dict[str, object]:
@@ -64,29 +65,45 @@ class Combination:
 def grid() -> list[Combination]:
     """Return the combinations: runs of a minute and more where frameworks and tasks have them.
 
-    A twentieth of a shorter run is little more than warm-up. The longest come last; bfloat16 is
-    slow on processors that lack it, so of it there are few.
+    A twentieth of a shorter run is little more than warm-up, and less than what some take to
+    compile. bfloat16 is left out: it is slow on processors that lack it.
     """
-    mnist = [("torch", 2, "float32"), ("torch", 1, "float32"), ("keras-tensorflow", 2, "float32"),
-             ("jax", 2, "float32"), ("keras-torch", 2, "float32"), ("torch", 2, "float64"),
-             ("jax", 1, "float32"), ("keras-tensorflow", 1, "float32"), ("jax", 2, "float64"),
-             ("keras-tensorflow", 2, "float64"), ("keras-torch", 1, "float32"),
-             ("torch", 1, "float64"), ("keras-torch", 2, "float64")]  # fmt: skip
-    cifar = [("torch", 2, "float32"), ("keras-tensorflow", 2, "float32"), ("torch", 1, "float32"),
-             ("keras-torch", 2, "float32"), ("keras-tensorflow", 1, "float32"),
-             ("keras-torch", 1, "float32"), ("torch", 2, "float64")]  # fmt: skip
-    fashion = [("torch", 2, "float64"), ("torch", 1, "float64"), ("jax", 2, "float64"),
-               ("jax", 1, "float64"), ("keras-torch", 2, "float32"), ("keras-torch", 1, "float32"),
-               ("keras-torch", 2, "float64"), ("keras-torch", 1, "float64"),
-               ("keras-tensorflow", 1, "float32"), ("keras-tensorflow", 2, "float64"),
-               ("keras-tensorflow", 1, "float64"), ("torch", 2, "bfloat16"),
-               ("torch", 1, "bfloat16"), ("keras-torch", 2, "bfloat16")]  # fmt: skip
+    images: dict[str, Any] = {"light": True, "dataset": "cifar10-jpeg"}
     return [
-        *_on("mnist-cnn", None, mnist[:8]),
-        *_on("cifar10-resnet20-v2", 0.4, cifar, light=True, dataset="cifar10-jpeg"),
-        *_on("fashion-mnist-cnn", 0.9, fashion),
-        *_on("mnist-cnn", None, mnist[8:]),
-    ]
+        *_on("mnist-cnn", None, [
+            ("torch", 2, "float32"), ("torch", 1, "float32"), ("keras-tensorflow", 2, "float32"),
+            ("jax", 2, "float32"), ("keras-torch", 2, "float32"), ("torch", 2, "float64"),
+            ("keras-tensorflow", 1, "float32"),
+        ]),
+        *_on("cifar10-resnet20-v2", 0.4, [
+            ("torch", 2, "float32"), ("keras-tensorflow", 2, "float32"), ("torch", 1, "float32"),
+            ("keras-torch", 2, "float32"),
+        ], **images),
+        *_on("fashion-mnist-cnn", 0.9, [
+            ("torch", 2, "float64"), ("torch", 1, "float64"), ("jax", 2, "float32"),
+            ("jax", 1, "float32"), ("jax", 2, "float64"), ("jax", 1, "float64"),
+            ("keras-torch", 2, "float32"), ("keras-torch", 1, "float32"),
+            ("keras-torch", 2, "float64"), ("keras-torch", 1, "float64"),
+            ("keras-tensorflow", 1, "float32"), ("keras-tensorflow", 2, "float64"),
+        ]),
+        *_on(str(ROOT / "examples/fashion_whole.py"), None, [
+            ("torch", 2, "float64"), ("torch", 1, "float64"), ("keras-torch", 2, "float32"),
+            ("keras-torch", 1, "float32"), ("keras-torch", 2, "float64"),
+            ("keras-torch", 1, "float64"), ("keras-tensorflow", 1, "float64"),
+            ("jax", 2, "float64"), ("jax", 1, "float64"),
+        ]),
+        *_on("mnist-cnn", None, [
+            ("keras-tensorflow", 2, "float64"), ("keras-torch", 1, "float32"),
+            ("torch", 1, "float64"),
+        ]),
+        *_on("cifar10-resnet20-v2", 0.4, [("torch", 2, "float64")], **images),
+        *_on("mnist-cnn", None, [("keras-torch", 2, "float64")]),
+        *_on("cifar10-resnet20-v2", 0.4, [("keras-torch", 1, "float32")], **images),
+        *_on("mnist-cnn", None, [
+            ("jax", 1, "float32"), ("jax", 2, "float64"), ("keras-tensorflow", 1, "float64"),
+            ("keras-torch", 1, "float64"),
+        ]),
+    ]  # fmt: skip
 
 
 def _on(

@@ -15,6 +15,8 @@ import pytest
 from command_line import ROOT, Outcome, run_timetrial
 
 from timetrial import api
+from timetrial.owntask import find_task_or_file
+from timetrial.plan import find_task
 from timetrial.results import Runs
 from timetrial.rundir import pretty_json
 
@@ -48,6 +50,14 @@ def done(
     outcome = run_timetrial(*words[1:], *SHORTER.get(file.name, []), cwd=here)
     shutil.rmtree(here / "examples")
     return Done(file, here / "timetrial-runs", outcome, api.load(here / "timetrial-runs"))
+
+
+def test_an_example_is_a_known_task_but_for_one_rule() -> None:
+    file = ROOT / "examples" / "fashion_whole.py"
+    own, known = find_task_or_file(str(file), {}, fetch=False).task, find_task("fashion-mnist-cnn")
+    others = {"name": known.name, "title": known.title}
+    assert not own.stops_at_target
+    assert msgspec.structs.replace(own, stops_at_target=True, **others) == known
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from timetrial import references
+from timetrial.engine.probing import WARM_UP_S
 from timetrial.errors import FormatError
 from timetrial.findings import framework_version, machine_name, place_of
 from timetrial.spec import Precision, Record
@@ -22,7 +23,7 @@ from timetrial.store import RunRecord
 
 SHIPPED: Final = "probes.toml"
 DEGREES_MIN: Final = 5  # of freedom, below which the shipped noise speaks for the store's own
-RUNS_MIN: Final = 3  # of which a stretch of some length must be known, to count
+RUNS_MIN: Final = 5  # of which stretches of a length must be known, for the length to count
 
 
 class Probed(Record, frozen=True, kw_only=True):
@@ -253,11 +254,13 @@ def spread_of(records: Sequence[RunRecord], precisions: Collection[Precision]) -
 
 
 def _all_seen(records: Sequence[RunRecord]) -> list[_Seen]:
+    """Return what finished probes and runs say; too short a probe to have warmed up is slow."""
     found: list[_Seen] = []
     for record in records:
-        speed_seen = speed.speed_of(record) if record.done is not None else None
+        plan = record.plan
+        cold = plan.probe_s is not None and plan.probe_s < 2 * WARM_UP_S
+        speed_seen = speed.speed_of(record) if record.done is not None and not cold else None
         if speed_seen is not None:
-            plan = record.plan
             system = _probed(record, [(record, speed_seen)])
             whole = plan.probe_s is None
             found.append(
