@@ -221,6 +221,7 @@ class Spreads:
     """
 
     def __init__(self, records: Sequence[RunRecord]) -> None:
+        """Look at these records; what is shipped is read too."""
         self._seen = _all_seen(records)
         self._shipped = _shipped().run_to_run
         self._found: dict[tuple[str, Precision], Varies] = {}
