@@ -33,6 +33,17 @@ PROBE_SAMPLE_S: Final = 0.2  # of the meters in a probe, which may be over after
 SHUFFLED: Final = "shuffled"  # every worker a part of each mini-batch of one common order
 _DEVICE: Final = re.compile(r"cpu|mps|(cuda|rocm|tpu)(:\d+)?")
 
+_TABLES: Final = {  # as in tasks/tabular: names and sizes
+    "flights-delay": ("", "-100k", "-10k"),
+    "breast-cancer": ("",),
+    "digits-tabular": ("",),
+}
+
+
+def _attribute(table: str, kind: str) -> str:
+    return f"{table}--{kind}".upper().replace("-", "_")
+
+
 TASKS: Final = Registry(
     "task",
     group="timetrial.tasks",
@@ -52,6 +63,12 @@ TASKS: Final = Registry(
         "fashion-mnist-cnn": "timetrial.tasks.fashion_mnist_cnn:TASK",
         "imagenet-resnet50": "timetrial.tasks.imagenet_resnet50:TASK",
         "mnist-cnn": "timetrial.tasks.mnist_cnn:TASK",
+        **{
+            f"{table}-{kind}{size}": f"timetrial.tasks.tabular:{_attribute(table + size, kind)}"
+            for table, sizes in _TABLES.items()
+            for kind in ("linear", "forest", "boosting", "mlp", "net")
+            for size in sizes
+        },
     },
 )
 

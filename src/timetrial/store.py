@@ -64,6 +64,7 @@ class Evaluation(NamedTuple):
     scores_sha256: str
     recomputed: bool = True  # False: the word of a script
     top5: float | None = None
+    auc: float | None = None
 
 
 class RunRecord:
@@ -279,6 +280,7 @@ def _evaluation(event: Evaluated, shift_ns: int) -> Evaluation:
         scores_sha256=event.scores_sha256,
         recomputed=event.recomputed,
         top5=event.top5,
+        auc=event.auc,
     )
 
 

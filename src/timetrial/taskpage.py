@@ -10,13 +10,17 @@ import msgspec
 from timetrial import units
 from timetrial.spec import (
     BatchNorm,
+    Boosting,
     Conv2d,
     DatasetUse,
     Dense,
     Dropout,
     Exchange,
     Flatten,
+    Forest,
     GlobalAveragePool,
+    Growth,
+    InputEncoding,
     InverseTimeDecay,
     Layer,
     LogisticRegression,
@@ -24,15 +28,21 @@ from timetrial.spec import (
     Milestones,
     Network,
     OneCycle,
+    OneHot,
+    PiecewiseLinear,
     PlateauHalving,
     Relu,
     Residual,
+    Scaled,
     Sgd,
     Solver,
+    Standardised,
     Task,
+    encoded,
     parameter_count,
     placed,
     walk,
+    width_of,
 )
 
 MEANS_SHOWN: Final = 4  # of a table's columns there may be hundreds
@@ -56,9 +66,10 @@ def render_task(task: Task) -> str:
         ("hash", f"`{task.hash()[:16]}`"),
         ("data set", f"{use.name}: {_splits(task)}"),
         ("inputs", f"{' × '.join(map(str, use.input_shape))}, {_preprocessing(use)}"),
+        *([("encoded", _encoding(use))] if use.encoding else []),
         ("augmentation", _augmentation(task)),
         ("classes", str(use.classes)),
-        ("parameters", f"{parameter_count(task):,}"),
+        ("parameters", _parameters(task)),
         ("loss", _loss(task)),
         ("optimizer", _optimizer(task)),
         ("one step is", _step(task)),
@@ -75,7 +86,7 @@ def render_task(task: Task) -> str:
     lines = _head(task, rows)
     if isinstance(task.model, Network):
         lines += ["", "## Network", "", "| layer | output | parameters |", "|---|---|---:|"]
-        for row in walk(placed(use.input_shape, task.model.layers)):
+        for row in walk(placed(encoded(task).dataset.input_shape, task.model.layers)):
             shape = " × ".join(map(str, row.output_shape))
             lines.append(
                 f"| {_place(row.path)}{_layer(row.layer)} | {shape} | {row.parameters:,} |"
@@ -137,13 +148,41 @@ def _end(subject: Task | Exchange) -> list[str]:
 
 def _splits(task: Task) -> str:
     use, rule = task.dataset, task.dataset.split
-    test = "as shipped" if rule.test_fraction is None else f"cut with seed {rule.seed}"
+    seed = "the seed of each run" if rule.seed is None else f"seed {rule.seed}"
+    test = "as shipped" if rule.test_fraction is None else f"cut with {seed}"
     parts = [f"{use.train_count:,} train"]
     if use.validation_count:
-        parts.append(f"{use.validation_count:,} validation, cut from train with seed {rule.seed}")
+        parts.append(f"{use.validation_count:,} validation, cut from train with {seed}")
     if use.content_sha256:
         test += f"; content `{use.content_sha256[:16]}`"
     return ", ".join([*parts, f"{use.test_count:,} test, {test}"])
+
+
+def _parameters(task: Task) -> str:
+    count = parameter_count(task)
+    return "as the trees grow" if count is None else f"{count:,}"
+
+
+def _encoding(use: DatasetUse) -> str:
+    """Return what becomes of each input, inputs of one kind together."""
+    kinds: dict[str, list[int]] = {}
+    for number, rule in enumerate(use.encoding, start=1):
+        kinds.setdefault(_encoded(rule), []).append(number)
+    parts = [f"{kind}: {', '.join(map(str, numbers[:8]))}" + (" …" if len(numbers) > 8 else "")
+             for kind, numbers in kinds.items()]  # fmt: skip
+    return f"{sum(map(width_of, use.encoding))} inputs; {'; '.join(parts)}"
+
+
+def _encoded(rule: InputEncoding) -> str:
+    match rule:
+        case OneHot():
+            return "one-hot"
+        case Standardised():
+            return "standardised by train"
+        case PiecewiseLinear(bins=bins):
+            return f"piecewise linear in {bins} bins of train"
+        case Scaled(divide_by=divide_by, log10=log10):
+            return f"{'log10 ' if log10 else ''}divided by {divide_by:g}"
 
 
 def _preprocessing(use: DatasetUse) -> str:
@@ -187,12 +226,30 @@ def _optimizer(task: Task) -> str:
                 f"SGD, learning rate {sgd.learning_rate:g}, momentum {sgd.momentum:g}{nesterov} "
                 f"({form}){decay}{_schedule(sgd)}"
             )
+        case Growth(learning_rate=rate):
+            return _growth(task, rate)
         case Solver() as solver:
             assert isinstance(task.model, LogisticRegression)
             return (
                 f"{task.model.solver}, L2 penalty with C = {task.model.c:g}, tolerance "
                 f"{solver.tolerance:g}, at most {solver.iterations_max} iterations"
             )
+
+
+def _growth(task: Task, rate: float) -> str:
+    match task.model:
+        case Boosting() as trees:
+            return (
+                f"gradient boosting, learning rate {rate:g}, trees of at most {trees.depth_max} "
+                f"levels and {trees.leaves_max} leaves, {trees.bins_max} bins"
+            )
+        case Forest(leaf_min=leaf_min):
+            return (
+                "random forest: bootstrap samples, the square root of the inputs at each split, "
+                f"at least {leaf_min} in a leaf"
+            )
+        case _:
+            return f"growth, learning rate {rate:g}"
 
 
 def _schedule(sgd: Sgd) -> str:
@@ -221,15 +278,17 @@ def _schedule(sgd: Sgd) -> str:
 
 
 def _step(task: Task) -> str:
-    if task.batch_size is None:
+    if task.step == "fit":
         return "the whole fit"
+    if task.batch_size is None:
+        return f"a {task.step}"
     last = "may be smaller" if task.last_batch == "keep" else "is left out where it is smaller"
     return f"a mini-batch of {task.batch_size}; the last of an epoch {last}"
 
 
 def _length(task: Task) -> str:
     if task.batch_size is None:
-        return f"{task.steps_max} step"
+        return f"{task.steps_max} step{'' if task.steps_max == 1 else 's'}"
     epochs = task.steps_max / task.steps_per_epoch
     return f"{task.steps_max:,} steps = {epochs:g} epochs of {task.steps_per_epoch}"
 

@@ -34,6 +34,7 @@ from timetrial._registry import load_object
 from timetrial.datasets.load import load_splits
 from timetrial.engine import checkpoint, loop, metrics, probing
 from timetrial.engine.clock import Laps, SegmentClock, boot_id
+from timetrial.engine.encoding import encode
 from timetrial.engine.events import (
     WORKER_LOG,
     Checkpointed,
@@ -50,7 +51,15 @@ from timetrial.errors import DiskError, PeerLostError, TimetrialError, UsageErro
 from timetrial.frameworks import REGISTRY, Connects, Framework, Place
 from timetrial.plan import Plan, cpus_of
 from timetrial.rundir import LogWriter, RunDir
-from timetrial.spec import Build, BuildCollective, Compilable, Implementation, Workload
+from timetrial.spec import (
+    Bins,
+    Build,
+    BuildCollective,
+    Compilable,
+    Implementation,
+    Workload,
+    encoded,
+)
 
 NOTICE_S: Final = 2.0  # how long after an exception it may turn out that a worker is lost
 EXIT_ERROR: Final = 70
@@ -316,12 +325,20 @@ class Worker:
         log.write(environment)
 
         data_ns = clock.enter("data", step=step)
-        splits = load_splits(plan.task.dataset, plan.data_files)
+        splits = load_splits(plan.task.dataset, plan.data_files, seed=plan.seed)
+
+        if plan.task.dataset.encoding:
+            clock.enter("encode", step=step)
+            splits = encode(splits, plan.task.dataset.encoding)
 
         clock.enter("build", step=step)
         laps = Laps(framework.synchronise)
         implementation: Implementation = build(_workload(plan, team.rank), splits, laps)
         framework.synchronise()
+
+        if isinstance(implementation, Bins):
+            clock.enter("bin", step=step)
+            implementation.bin()
 
         if isinstance(implementation, Compilable):
             clock.enter("compile", step=step)
@@ -371,7 +388,7 @@ def _environment(framework: Framework, plan: Plan, settings: Mapping[str, str]) 
 
 def _workload(plan: Plan, rank: int) -> Workload:
     return Workload(
-        task=plan.task,
+        task=encoded(plan.task),
         seed=plan.seed,
         device=_device_of(plan),
         precision=plan.precision,
@@ -379,6 +396,7 @@ def _workload(plan: Plan, rank: int) -> Workload:
         workers=plan.workers,
         algorithm=plan.algorithm,
         partition=plan.partition,
+        threads=plan.cores,
     )
 
 

@@ -265,3 +265,35 @@ def test_a_file_that_changed_after_the_plan_is_refused(
         load_splits(DIGITS, {"digits.csv.gz": str(tmp_path / "none")})
     with pytest.raises(DataError, match=r"No path is given for digits\.csv\.gz"):
         load_splits(DIGITS, {})
+
+
+# --- cuts by the seed of a run -------------------------------------------------------------------
+
+
+def test_a_rule_without_a_seed_cuts_by_that_of_the_run(
+    packaged: dict[str, Mapping[str, str]],
+) -> None:
+    rule = msgspec.structs.replace(BREAST_CANCER.split, seed=None)
+    use = msgspec.structs.replace(BREAST_CANCER, split=rule)
+    files = packaged["breast-cancer"]
+    first, again, other = (load_splits(use, files, seed=seed) for seed in (7, 7, 8))
+    assert np.array_equal(first["test"].inputs, again["test"].inputs)
+    assert not np.array_equal(first["test"].inputs, other["test"].inputs)
+    with pytest.raises(UsageError, match="cuts 'breast-cancer' anew in every run"):
+        load_splits(use, files)
+
+
+def test_a_limit_takes_the_first_of_train(packaged: dict[str, Mapping[str, str]]) -> None:
+    rule = msgspec.structs.replace(BREAST_CANCER.split, train_limit=100)
+    use = msgspec.structs.replace(BREAST_CANCER, split=rule, train_count=100)
+    whole, small = (load_splits(u, packaged["breast-cancer"]) for u in (BREAST_CANCER, use))
+    assert np.array_equal(small["train"].inputs, whole["train"].inputs[:100])
+    assert np.array_equal(small["test"].inputs, whole["test"].inputs)
+
+
+def test_a_rule_of_today_has_the_hash_it_had() -> None:
+    assert msgspec.to_builtins(BREAST_CANCER.split) == {
+        "test_fraction": 0.3,
+        "validation_count": 0,
+        "seed": 42,
+    }

@@ -110,3 +110,23 @@ def test_a_confusion_matrix_has_a_row_per_label_and_counts_every_example():
     scores = np.eye(3)[[0, 1, 1, 2, 0]]
     table = metrics.confusion_matrix(scores, np.array([0, 1, 2, 2, 2]), 3)
     assert table == ((1, 0, 0), (0, 1, 0), (1, 1, 1))
+
+
+def test_the_area_under_the_roc_counts_pairs_in_order_and_ties_half():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 60)
+    scores = np.round(rng.normal(size=(60, 2)), 1)  # ties among them
+    margins = scores[:, 1] - scores[:, 0]
+    pairs = [
+        (above > below) + 0.5 * (above == below)
+        for above in margins[labels == 1]
+        for below in margins[labels == 0]
+    ]
+    assert metrics.area_under_roc(scores, labels) == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert metrics.area_under_roc(scores[:, ::-1], labels) == pytest.approx(1 - np.mean(pairs))
+
+
+def test_no_area_is_known_of_one_class_or_of_a_score_that_is_no_number():
+    assert math.isnan(metrics.area_under_roc(np.zeros((3, 2)), np.ones(3, dtype=np.int64)))
+    scores = np.array([[0.0, 1.0], [math.nan, 0.0]])
+    assert math.isnan(metrics.area_under_roc(scores, np.array([1, 0])))

@@ -13,6 +13,7 @@ from scipy import special, stats
 
 from timetrial.errors import UsageError
 from timetrial.stats import compare_means, compare_times, mean_interval, restricted_mean
+from timetrial.stats.compare import mean_difference
 
 positive = hnp.arrays(np.float64, st.integers(2, 10), elements=st.floats(1.0, 100.0))
 
@@ -247,3 +248,21 @@ def test_equal_sides_are_told_apart_in_at_most_5_percent(budget: float) -> None:
         )
         wrong += comparison.verdict != "not distinguishable"
     assert wrong / REPETITIONS <= 0.05 + SLACK
+
+
+def test_a_difference_has_welchs_interval() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0.9, 0.01, 5), rng.normal(0.85, 0.03, 8)
+    seen = mean_difference(a, b)
+    expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert (seen.low, seen.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    assert seen.value == pytest.approx(a.mean() - b.mean())
+    assert seen.n == 5
+
+
+def test_a_difference_of_one_run_has_no_interval() -> None:
+    seen = mean_difference(np.array([0.9]), np.array([0.8, 0.7]))
+    assert seen.value == pytest.approx(0.15)
+    assert (seen.low, seen.high) == (None, None)
+    with pytest.raises(UsageError, match="B has no runs"):
+        mean_difference(np.array([0.9]), np.array([]))

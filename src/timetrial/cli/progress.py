@@ -91,7 +91,7 @@ class ProgressWatcher:
                 step = event.step
         note = "starting"
         if bar.last is not None:
-            note = f"{units.percent(bar.last.accuracy)} {bar.last.split}"
+            note = _quality(plan, bar.last).replace(" on ", " ")
         elif bar.exchanged is not None:
             note = f"{units.bytes_(bar.exchanged.bytes)} {bar.exchanged.dtype} done"
         elif step:
@@ -109,7 +109,7 @@ class ProgressWatcher:
         self._progress.remove_task(bar.task)
         if self._lines:
             word = result.status or f"unfinished ({result.reason})"
-            seen = f", {units.percent(bar.last.accuracy)} on {bar.last.split}" if bar.last else ""
+            seen = f", {_quality(plan, bar.last)}" if bar.last else ""
             self._console.print(f"{bar.label}: {word}{seen}", highlight=False)
 
     def data(self, what: str, bytes_done: int, bytes_total: int | None) -> None:
@@ -123,6 +123,13 @@ class ProgressWatcher:
             total=bytes_total,
             note=units.bytes_(bytes_done),
         )
+
+
+def _quality(plan: Plan, seen: Evaluated) -> str:
+    """Return such as "97.31 % on test"; an area under the ROC curve is named."""
+    area = plan.learned is not None and plan.task.targets[0].metric == "auc" and seen.auc
+    quality = f"AUC {seen.auc:.4f}" if area else units.percent(seen.accuracy)
+    return f"{quality} on {seen.split}"
 
 
 def _label(plan: Plan) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from timetrial.datasets._csv import read_table
@@ -42,6 +43,25 @@ DATASET: Final = DatasetInfo(
     ),
     reader="timetrial.datasets.digits:read",
 )
+
+
+TABLE: Final = msgspec.structs.replace(
+    DATASET,
+    name="digits-tabular",
+    title="Handwritten digits, 64 pixels as the columns of a table",
+    input_shape=(64,),
+    reader="timetrial.datasets.digits:read_as_table",
+)
+
+
+def read_as_table(contents: Mapping[str, bytes]) -> Examples:
+    """Return inputs (1797, 64) float32 and labels.
+
+    Raises:
+        DataError: As `read`.
+    """
+    images = read(contents)
+    return Examples(images.inputs.reshape(-1, 64).astype(np.float32), images.labels, None, None)
 
 
 def read(contents: Mapping[str, bytes]) -> Examples:

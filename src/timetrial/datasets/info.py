@@ -65,6 +65,13 @@ class DebianPackage(Record, frozen=True, kw_only=True, tag="debian_package"):
 Place: TypeAlias = PackageFolder | SystemFolder | Address | DebianPackage
 
 
+class Column(Record, frozen=True, kw_only=True):
+    """One input of a table: a number, or the index of one of `categories`."""
+
+    name: str
+    categories: tuple[str, ...] = ()  # empty: a number
+
+
 class DatasetInfo(Record, frozen=True, kw_only=True):
     """A data set: what it holds, where it comes from, and what reads it.
 
@@ -72,7 +79,8 @@ class DatasetInfo(Record, frozen=True, kw_only=True):
     of them after the folders of the search path. Each of `alternatives` is a set of files that
     holds the same examples as `files`; one that is whole on this machine does, and only `files`
     are fetched. Where a `decoder` is named, reading takes seconds: what was read is kept in the
-    cache, made again when the decoder's version changes.
+    cache, made again when the decoder's version changes. `columns` name the inputs of a table;
+    where there are none, all inputs are numbers.
     """
 
     name: str
@@ -89,6 +97,7 @@ class DatasetInfo(Record, frozen=True, kw_only=True):
     reader_options: Mapping[str, str] = msgspec.field(default_factory=dict)  # by keyword
     alternatives: tuple[tuple[DataFile, ...], ...] = ()
     decoder: Literal["none", "numpy", "pillow"] = "none"
+    columns: tuple[Column, ...] = ()
 
     @property
     def file_sets(self) -> tuple[tuple[DataFile, ...], ...]:

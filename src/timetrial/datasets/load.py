@@ -18,11 +18,14 @@ from timetrial.errors import DataError, UsageError
 from timetrial.spec import DatasetUse, Split, SplitName, SplitRule
 
 
-def load_splits(use: DatasetUse, files: Mapping[str, str]) -> dict[SplitName, Split]:
+def load_splits(
+    use: DatasetUse, files: Mapping[str, str], *, seed: int | None = None
+) -> dict[SplitName, Split]:
     """Return train, validation (empty where the task has none) and test.
 
     `files` are the paths that `prepare` or `sources.locate` returned: those of a registered data
-    set, or decoded ones, which say themselves what they are. Inputs as stored, channels last;
+    set, or decoded ones, which say themselves what they are. `seed` is the run's, by which it cuts
+    where the task's rule names no seed. Inputs as stored, channels last;
     labels int64. Where nothing is cut, examples keep the order of the files; a cut part has the
     order in which it was drawn, that of scikit-learn's StratifiedShuffleSplit.
 
@@ -43,17 +46,20 @@ def load_splits(use: DatasetUse, files: Mapping[str, str]) -> dict[SplitName, Sp
         )
     _check_shape(info, use, examples)
     rule = use.split
+    drawn_by = _seed_of_cut(use, seed)
     rows = np.arange(len(examples.labels))
     if examples.test_inputs is not None and examples.test_labels is not None:
         test = Split("test", examples.test_inputs, examples.test_labels)
     else:
         count = math.ceil(cast(float, rule.test_fraction) * len(rows))
-        rows, drawn = stratified_cut(examples.labels, count, seed=rule.seed)
+        rows, drawn = stratified_cut(examples.labels, count, seed=drawn_by)
         test = Split("test", examples.inputs[drawn], examples.labels[drawn])
     drawn = rows[:0]
     if rule.validation_count:
-        kept, taken = stratified_cut(examples.labels[rows], rule.validation_count, seed=rule.seed)
+        kept, taken = stratified_cut(examples.labels[rows], rule.validation_count, seed=drawn_by)
         rows, drawn = rows[kept], rows[taken]
+    if rule.train_limit is not None:
+        rows = rows[: rule.train_limit]
     whole = len(rows) == len(examples.labels)  # then no copy of it is made
     train = Split(
         "train",
@@ -64,6 +70,18 @@ def load_splits(use: DatasetUse, files: Mapping[str, str]) -> dict[SplitName, Sp
     splits: dict[SplitName, Split] = {"train": train, "validation": validation, "test": test}
     _check_counts(use, splits)
     return splits
+
+
+def _seed_of_cut(use: DatasetUse, seed: int | None) -> int:
+    """Return the seed that cuts: the rule's, or one made of the run's."""
+    if use.split.seed is not None:
+        return use.split.seed
+    if seed is None:
+        raise UsageError(
+            f"The task cuts {use.name!r} anew in every run, by the run's seed, and none is given. "
+            "Give `load_splits` the seed of a run."
+        )
+    return seed % 2**32  # RandomState takes no more
 
 
 def read_examples(
@@ -117,11 +135,12 @@ def use_of(info: DatasetInfo, split: SplitRule, *, divide_by: float) -> DatasetU
     if test_count is None or (info.test_examples is None) == (split.test_fraction is None):
         raise UsageError(_unfit_fraction(info, split))
     shipped = info.test_examples is not None
+    whole = info.examples - split.validation_count - (0 if shipped else test_count)
     return DatasetUse(
         name=info.name,
         input_shape=info.input_shape,
         classes=info.classes,
-        train_count=info.examples - split.validation_count - (0 if shipped else test_count),
+        train_count=min(whole, split.train_limit or whole),
         validation_count=split.validation_count,
         test_count=test_count,
         split=split,

@@ -13,6 +13,8 @@ SegmentName: TypeAlias = Literal[
     "environment",
     "imports",
     "data",
+    "encode",
+    "bin",
     "build",
     "compile",
     "train",
@@ -150,6 +152,7 @@ class Evaluated(Record, frozen=True, kw_only=True, tag_field="event", tag="evalu
     scores_sha256: str
     top5: float | None = None  # share of labels among the five highest scores, where the task asks
     recomputed: bool = True
+    auc: float | None = None  # area under the ROC curve, where the task asks
     claimed: float | None = None  # the accuracy that a script reported beside its predictions
 
 

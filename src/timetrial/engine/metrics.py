@@ -62,6 +62,27 @@ def top5_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean((not_lower <= 5) & ~np.isnan(scores).any(axis=1)))
 
 
+def area_under_roc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return how often an example of class 1 scores above one of class 0, ties counting half.
+
+    `scores` has shape (examples, 2), `labels` (examples,). NaN where a class is missing or a score
+    is NaN: no order is known then.
+
+    Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143,
+    1982: the Mann-Whitney statistic.
+    """
+    with np.errstate(invalid="ignore"):  # of infinite scores
+        margins = scores[:, 1].astype(np.float64) - scores[:, 0]
+    positive = int(np.count_nonzero(labels == 1))
+    negative = len(labels) - positive
+    if not positive or not negative or np.isnan(margins).any():
+        return float("nan")
+    _, place, counts = np.unique(margins, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2  # of each distinct margin, the mean of its ties
+    above = ranks[place][labels == 1].sum() - positive * (positive + 1) / 2
+    return float(above / (positive * negative))
+
+
 def confusion_matrix(
     scores: np.ndarray, labels: np.ndarray, classes: int
 ) -> tuple[tuple[int, ...], ...]:
@@ -86,6 +107,10 @@ class Seen(Protocol):
     def top5(self) -> float | None:
         """The share of labels among the five highest scores, None: not asked for."""
 
+    @property
+    def auc(self) -> float | None:
+        """The area under the ROC curve, None: not asked for, or not known."""
+
 
 def metric_value(metric: Metric, seen: Seen) -> float:
     """Return the metric's value; a loss that is not finite is infinite, a missing top-5 NaN."""
@@ -96,5 +121,7 @@ def metric_value(metric: Metric, seen: Seen) -> float:
             return 1 - seen.accuracy
         case "top5_accuracy":
             return float("nan") if seen.top5 is None else seen.top5
+        case "auc":
+            return float("nan") if seen.auc is None else seen.auc
         case "loss":
             return float("inf") if seen.loss is None else seen.loss

@@ -24,6 +24,7 @@ from timetrial.findings.costs import cost_row, cost_rows
 from timetrial.findings.estimates import (
     accuracy_after_row,
     class_accuracy_rows,
+    difference_row,
     epochs_row,
     fit_rows,
     light_note,
@@ -31,6 +32,7 @@ from timetrial.findings.estimates import (
     per_run_row_of,
     rows_of,
     run_time_row,
+    segment_row,
     time_row,
     times_of,
 )
@@ -76,6 +78,7 @@ __all__ = [
     "choice_of",
     "class_accuracy_rows",
     "cost_row",
+    "difference_row",
     "epochs_row",
     "families",
     "fit_rows",
@@ -90,6 +93,7 @@ __all__ = [
     "reprice",
     "run_time_row",
     "scalings_of",
+    "segment_row",
     "speed_up_rows",
     "step_curve_of",
     "system_of",

@@ -19,6 +19,7 @@ from timetrial.references import convergence
 from timetrial.rows import Row
 from timetrial.spec import Metric, Target
 from timetrial.stats import clocks, communication, intervals, measures, rules
+from timetrial.stats.compare import mean_difference
 from timetrial.stats.intervals import Estimate
 from timetrial.store import RunRecord
 
@@ -55,8 +56,11 @@ def time_row(group: Group, target: Target, clock_name: str) -> Row:
         estimate = intervals.restricted_mean(*measures.as_arrays(times))
     notes = [] if times is None else list(censoring_notes(times))
     plan = group.runs[-1].plan
-    if not group.task.stops_at_target and not plan.script and plan.target is None:
+    stops_on_nothing = not group.task.stops_at_target and not plan.script and plan.target is None
+    if stops_on_nothing and target.split == "test":
         notes.append("no validation split: the run stops on nothing, the target is read on test")
+    elif stops_on_nothing:
+        notes.append("the run stops on nothing: the target is read off its curve")
     elif group.task.eval_split == "test":
         notes.append("it stops on test: the time is one of hindsight")
     row = make_row(
@@ -251,6 +255,34 @@ def run_time_row(group: Group, clock_name: str) -> Row:
     return msgspec.structs.replace(row, clock=clock_name, notes=notes)
 
 
+def segment_row(group: Group, name: str) -> Row | None:
+    """Return the seconds that one segment took in whole runs; None where there is no such run."""
+    seconds = [measures.segment_seconds(run).get(name, 0.0) for run in completed(group).runs]
+    return mean_row(group, f"segment_{name}", "s", seconds) if seconds else None
+
+
+def difference_row(a: Group, b: Group, name: str) -> Row | None:
+    """Return by how much A is above B in one of PER_RUN, with Welch's interval; of A's system.
+
+    None where a side has no run with that value.
+    """
+    [measure] = [known for known in PER_RUN if known.name == name]
+    ours, theirs = (
+        np.array([v for run in group.runs if (v := measure.value(run)) is not None], np.float64)
+        for group in (a, b)
+    )
+    if not len(ours) or not len(theirs):
+        return None
+    return make_row(
+        a,
+        measure=f"{name}_difference",
+        unit=measure.unit,
+        estimate=mean_difference(ours, theirs),
+        split=measure.split,
+        notes=[f"{len(ours)} runs against {len(theirs)}"],
+    )
+
+
 def fit_rows(group: Group) -> dict[str, Row]:
     """Return what the machine did while it trained, by measure; what no counter told is left out.
 
@@ -353,6 +385,12 @@ def _final(metric: Metric) -> Callable[[RunRecord], float | None]:
     return value
 
 
+def _final_auc(run: RunRecord) -> float | None:
+    """Return the area under the ROC curve, None where the task does not ask for it."""
+    value = _final("auc")(run)
+    return None if value is None or math.isnan(value) else value
+
+
 def _meter(name: str) -> Callable[[RunRecord], float | None]:
     return lambda run: measures.meter_values(run).get(name)
 
@@ -371,6 +409,7 @@ def _of_several(
 PER_RUN: Final = (
     PerRun("final_test_accuracy", "fraction", _final("accuracy"), "test"),
     PerRun("final_test_error_rate", "fraction", _final("error_rate"), "test"),
+    PerRun("final_test_auc", "fraction", _final_auc, "test"),
     PerRun("validation_test_gap", "fraction", measures.validation_test_gap),
     PerRun("wall", "s", _wall),
     PerRun("seconds_per_step", "s", measures.seconds_per_step),
@@ -434,7 +473,8 @@ def possible(estimate: Estimate, measure: str, unit: str) -> Estimate:
     That loses no coverage: the truth lies inside. Fractions are 0 to 1 (the gap: -1 to 1; an
     efficiency may exceed 1), all else is not negative.
     """
-    floor = -1.0 if measure == "validation_test_gap" else 0.0
+    signed = measure == "validation_test_gap" or measure.endswith("_difference")
+    floor = -1.0 if signed else 0.0
     ceiling = 1.0 if unit == "fraction" and "efficiency" not in measure else float("inf")
     return msgspec.structs.replace(
         estimate,

@@ -193,7 +193,9 @@ def _exchange(task: Task, system: Probed, wanted: Wanted) -> tuple[np.ndarray | 
     """Return draws of what a step of several workers exchanges, and what must be known of it."""
     if wanted.workers == 1:
         return 0.0, []
-    size = parameter_count(task) * WEIGHT_BYTES[system.precision]
+    count = parameter_count(task)
+    assert count is not None  # trees are not learned by several workers: `for_workers` refused
+    size = count * WEIGHT_BYTES[system.precision]
     network = wanted.network or Network()
     links = [network.link(rank) for rank in range(wanted.workers)]
     rates = [link.rate_bit_per_s for link in links if link.rate_bit_per_s is not None]

@@ -18,12 +18,15 @@ REGISTRY: Final = Registry(
     "framework",
     group="timetrial.frameworks",
     built_in={
+        "catboost": "timetrial.frameworks.catboost:Catboost",
         "jax": "timetrial.frameworks.jax:Jax",
         "keras-jax": "timetrial.frameworks.keras:KerasJax",
         "keras-tensorflow": "timetrial.frameworks.keras:KerasTensorflow",
         "keras-torch": "timetrial.frameworks.keras:KerasTorch",
+        "lightgbm": "timetrial.frameworks.lightgbm:Lightgbm",
         "sklearn": "timetrial.frameworks.sklearn:Sklearn",
         "torch": "timetrial.frameworks.torch:Torch",
+        "xgboost": "timetrial.frameworks.xgboost:Xgboost",
     },
 )
 
@@ -43,6 +46,7 @@ _JAX: Final = ("cpu", "cuda", "rocm", "tpu")
 _TORCH: Final = ("cpu", "cuda", "rocm", "mps")
 
 REQUIREMENTS: Final[Mapping[str, Requirement]] = {
+    "catboost": Requirement(modules={"catboost": ("catboost",)}, extra="trees", devices=("cpu",)),
     "jax": Requirement(
         modules={"jax": ("jax",), "flax": ("flax",), "optax": ("optax",)},
         extra="jax",
@@ -60,11 +64,15 @@ REQUIREMENTS: Final[Mapping[str, Requirement]] = {
     "keras-torch": Requirement(
         modules={"keras": ("keras",), "torch": ("torch",)}, extra="keras-torch", devices=_TORCH
     ),
+    "lightgbm": Requirement(modules={"lightgbm": ("lightgbm",)}, extra="trees", devices=("cpu",)),
     "sklearn": Requirement(
         modules={"sklearn": ("scikit-learn",)}, extra="sklearn", devices=("cpu",)
     ),
     "torch": Requirement(
         modules={"torch": ("torch",)}, extra="torch", devices=_TORCH, connects=True
+    ),
+    "xgboost": Requirement(
+        modules={"xgboost": ("xgboost-cpu", "xgboost")}, extra="trees", devices=("cpu", "cuda")
     ),
 }
 

@@ -20,7 +20,9 @@ T = TypeVar("T")
 Reading: TypeAlias = Literal["printed", "from the run log", "exact", "read off a figure"]
 FILES: Final = (
     "benchm_dl.toml",
+    "benchm_ml.toml",
     "cloud_check.toml",
+    "gbm_perf.toml",
     "machines.toml",
     "mila_course.toml",
     "mlbench.toml",

@@ -31,6 +31,8 @@ _SEGMENT_ORDER: Final = (
     "train",
     "eval",
     "data",
+    "encode",
+    "bin",
     "compile",
     "build",
     "imports",

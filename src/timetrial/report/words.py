@@ -25,6 +25,7 @@ MEASURE_LABELS: Final = {
     "steps_to_target": "steps to target",
     "final_test_accuracy": "test accuracy",
     "final_test_error_rate": "test error rate",
+    "final_test_auc": "test AUC",
     "validation_test_gap": "validation minus test",
     "wall": "wall time",
     "run_time": "time of a run",

@@ -85,7 +85,7 @@ def run(
         deadline_ns = data_ns - spent_ns + plan.budget_s * 1e9
     with _folders(run) as (data, handed_in):
         seen = _unchanged(plan)
-        labels = _export(load_splits(plan.task.dataset, plan.data_files), data)
+        labels = _export(load_splits(plan.task.dataset, plan.data_files, seed=plan.seed), data)
         claims = Claims(
             labels=labels,
             classes=plan.task.dataset.classes,

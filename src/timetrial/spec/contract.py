@@ -135,6 +135,27 @@ class Compilable(Protocol):
 
 
 @runtime_checkable
+class Bins(Protocol):
+    """An implementation that puts inputs into bins, or into its library's own form, before it."""
+
+    def bin(self) -> None:
+        """Do that with train; it has a segment of its own."""
+
+
+@runtime_checkable
+class GoesFurther(Protocol):
+    """An implementation to which every call of `advance` costs more than its steps do.
+
+    The engine asks it for all steps up to the next evaluation at once, and looks at requests to
+    stop, the budget and parts of steps no more often.
+    """
+
+    @property
+    def at_once(self) -> str:
+        """Why: what a call costs, for the reader of its rows."""
+
+
+@runtime_checkable
 class PredictsWithDropout(Protocol):
     """An implementation that can leave its dropout on, for figures that were taken that way."""
 
@@ -173,6 +194,7 @@ class Workload(Record, frozen=True, kw_only=True):
     workers: int = 1
     algorithm: str = "allreduce"  # how they learn together, as `timetrial.algorithms` reads it
     partition: str = "shuffled"  # which examples each sees, as `tasks.networks.shards` reads it
+    threads: int = 1  # it may use
 
 
 Build: TypeAlias = Callable[[Workload, Mapping[SplitName, Split], Lap], Implementation]

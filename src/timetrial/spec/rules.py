@@ -9,9 +9,11 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 SplitName: TypeAlias = Literal["train", "validation", "test"]
-Metric: TypeAlias = Literal["accuracy", "error_rate", "top5_accuracy", "loss"]
+Metric: TypeAlias = Literal["accuracy", "error_rate", "top5_accuracy", "auc", "loss"]
+"""auc: the area under the ROC curve, of two classes."""
 Division: TypeAlias = Literal["closed", "open"]
-Precision: TypeAlias = Literal["float32", "float64", "bfloat16"]
+Precision: TypeAlias = Literal["float32", "float64", "bfloat16", "mixed"]
+"""mixed: a library's own mixture, which nobody can choose, such as sums in float64 of float32."""
 Activation: TypeAlias = Literal["relu", "linear"]
 TrainView: TypeAlias = Literal["stored", "resized_crop_flip"]
 """How training sees an image that is decoded when asked for.
@@ -46,17 +48,53 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 # --- the data ------------------------------------------------------------------------------------
 
 
-class SplitRule(Record, frozen=True, kw_only=True):
+class SplitRule(Record, frozen=True, kw_only=True, omit_defaults=True):
     """How train, validation and test come out of a data set.
 
     `test_fraction` of None: the data set ships a test set, used as shipped. `validation_count` of
     0: the task trains on all of the train part, and its rows say that it stops on nothing.
-    Cuts are stratified by label and drawn once with `seed`, the same for every run of the task.
+    Cuts are stratified by label and drawn with `seed`, the same for every run of the task; a `seed`
+    of None: with each run's own, so that an interval over runs is one over splits too. With
+    `train_limit`, so many examples of the train part are taken, the first as they were drawn, and
+    the others left out.
     """
 
     test_fraction: float | None
     validation_count: int
-    seed: int
+    seed: int | None
+    train_limit: int | None = None
+
+
+class OneHot(Record, frozen=True, kw_only=True, tag="one_hot"):
+    """A category becomes as many inputs as there are categories: its own is 1, the others 0."""
+
+    categories: int
+
+
+class Scaled(Record, frozen=True, kw_only=True, omit_defaults=True, tag="scaled"):
+    """A number is divided, after its common logarithm was taken where that is said."""
+
+    divide_by: float
+    log10: bool = False
+
+
+class Standardised(Record, frozen=True, kw_only=True, tag="standardised"):
+    """From a number the mean of train is subtracted; it is divided by the standard deviation."""
+
+
+class PiecewiseLinear(Record, frozen=True, kw_only=True, tag="piecewise_linear"):
+    """A number becomes an input per bin between quantiles of train: how far it is through the bin.
+
+    0 below the bin, 1 above it, linear inside; the first goes on below its bin, the last above it.
+
+    Source: Gorishniy, Rubachev, Babenko, On embeddings for numerical features in tabular deep
+    learning, NeurIPS 2022, arXiv 2203.05556, 3.2.
+    """
+
+    bins: int
+
+
+InputEncoding: TypeAlias = OneHot | Scaled | Standardised | PiecewiseLinear
 
 
 class DatasetUse(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,6 +112,8 @@ class DatasetUse(Record, frozen=True, kw_only=True, omit_defaults=True):
     std: tuple[float, ...] = ()  # inputs become (inputs / divide_by - mean) / std
     content_sha256: str | None = None  # of a user's own data; None: the registered name fixes them
     train_view: TrainView = "stored"
+    categories: tuple[int, ...] = ()  # of each input, 0: a number; empty: all inputs are numbers
+    encoding: tuple[InputEncoding, ...] = ()  # of each input; empty: as the data set has them
 
 
 class CropFlip(Record, frozen=True, kw_only=True, tag="crop_flip"):
@@ -172,14 +212,40 @@ class Network(Record, frozen=True, kw_only=True, tag="network"):
 
 
 class LogisticRegression(Record, frozen=True, kw_only=True, tag="logistic_regression"):
-    """Binary logistic regression; `c` is the inverse strength of the L2 penalty."""
+    """Logistic regression; `c` is the inverse strength of the L2 penalty.
 
-    solver: Literal["liblinear"]
+    liblinear: two classes.
+    """
+
+    solver: Literal["liblinear", "lbfgs"]
     c: float
     penalise_intercept: bool
 
 
-Model: TypeAlias = Network | LogisticRegression
+class Forest(Record, frozen=True, kw_only=True, tag="forest"):
+    """A random forest: trees grown apart on bootstrap samples, whose probabilities are averaged.
+
+    At each split the square root of the number of inputs is looked at, drawn anew.
+
+    Source: Breiman, Random forests, Machine Learning 45, 2001.
+    """
+
+    leaf_min: int  # examples in a leaf at least
+
+
+class Boosting(Record, frozen=True, kw_only=True, tag="boosting"):
+    """Gradient-boosted trees on binned inputs: a round's tree (one a class) mends the sum so far.
+
+    A tree has at most `depth_max` levels of splits and `leaves_max` leaves. What the tools do
+    within these limits is theirs: leaf by leaf or level by level, and how categories are split.
+    """
+
+    depth_max: int
+    leaves_max: int
+    bins_max: int  # of a number
+
+
+Model: TypeAlias = Network | LogisticRegression | Forest | Boosting
 
 
 # --- the optimizer -------------------------------------------------------------------------------
@@ -256,7 +322,13 @@ class Solver(Record, frozen=True, kw_only=True, tag="solver"):
     iterations_max: int
 
 
-Optimizer: TypeAlias = Sgd | Solver
+class Growth(Record, frozen=True, kw_only=True, tag="growth"):
+    """Trees are added one by one, each times `learning_rate` (1 where they are averaged)."""
+
+    learning_rate: float
+
+
+Optimizer: TypeAlias = Sgd | Solver | Growth
 
 
 # --- the task ------------------------------------------------------------------------------------
@@ -306,7 +378,7 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     model: Model
     loss: Literal["cross_entropy"]
     optimizer: Optimizer
-    step: Literal["mini-batch", "fit"]
+    step: Literal["mini-batch", "fit", "tree", "boosting round"]
     batch_size: int | None  # None where a step sees all of train
     steps_max: int
     eval_every_steps: int
@@ -330,7 +402,7 @@ class Task(Record, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def steps_per_epoch(self) -> int:
         """Steps of one epoch: every training example once, but for a last batch that is dropped."""
-        if self.batch_size is None:
+        if self.batch_size is None:  # a tree, too, is grown from all of them
             return 1
         full, rest = divmod(self.dataset.train_count, self.batch_size)
         return full + (1 if rest and self.last_batch == "keep" else 0)

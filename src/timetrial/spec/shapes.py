@@ -6,18 +6,25 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from timetrial.errors import UsageError
 from timetrial.spec.rules import (
     BatchNorm,
+    Boosting,
     Conv2d,
     Dense,
     Dropout,
     Flatten,
+    Forest,
     GlobalAveragePool,
+    InputEncoding,
     Layer,
     LogisticRegression,
     MaxPool2d,
     Network,
+    OneHot,
+    PiecewiseLinear,
     Relu,
     Residual,
     Task,
@@ -93,10 +100,35 @@ def walk(rows: Sequence[Placed]) -> Iterator[Placed]:
             yield from walk(placed(row.input_shape, row.layer.shortcut, f"{row.path}.shortcut."))
 
 
-def parameter_count(task: Task) -> int:
-    """Return how many numbers the task's model learns."""
+def encoded(task: Task) -> Task:
+    """Return the task as its implementations see it: inputs are encoded before they get them."""
+    use = task.dataset
+    if not use.encoding:
+        return task
+    changed = msgspec.structs.replace
+    width = sum(width_of(encoding) for encoding in use.encoding)
+    return changed(task, dataset=changed(use, input_shape=(width,), categories=(), encoding=()))
+
+
+def width_of(encoding: InputEncoding) -> int:
+    """Return how many inputs one input becomes."""
+    match encoding:
+        case OneHot(categories=categories):
+            return categories
+        case PiecewiseLinear(bins=bins):
+            return bins
+        case _:
+            return 1
+
+
+def parameter_count(task: Task) -> int | None:
+    """Return how many numbers the task's model learns, None for trees: data decide their size."""
+    shape = encoded(task).dataset.input_shape
     match task.model:
         case Network(layers=layers):
-            return sum(row.parameters for row in placed(task.dataset.input_shape, layers))
+            return sum(row.parameters for row in placed(shape, layers))
         case LogisticRegression():
-            return math.prod(task.dataset.input_shape) + 1
+            classes = task.dataset.classes
+            return (math.prod(shape) + 1) * (1 if classes == 2 else classes)
+        case Forest() | Boosting():
+            return None

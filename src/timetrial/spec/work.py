@@ -24,7 +24,6 @@ from timetrial.spec.rules import (
     Dropout,
     Flatten,
     GlobalAveragePool,
-    LogisticRegression,
     MaxPool2d,
     Network,
     Precision,
@@ -34,7 +33,7 @@ from timetrial.spec.rules import (
     Sgd,
     Task,
 )
-from timetrial.spec.shapes import Placed, placed
+from timetrial.spec.shapes import Placed, encoded, placed
 
 ACTIVATION_BYTES: Final = {"float32": 4, "float64": 8, "bfloat16": 2}
 WEIGHT_BYTES: Final = {"float32": 4, "float64": 8, "bfloat16": 4}  # mixed precision
@@ -52,13 +51,14 @@ class Work(Record, frozen=True, kw_only=True):
 def step_work(task: Task, precision: Precision, examples: int | None = None) -> Work | None:
     """Return the work of a step on so many examples (None: the task's mini-batch).
 
-    None where no step is told: a solver's fit goes on until it is content.
+    None where no step is told: a solver's fit goes on until it is content, trees grow with the
+    data.
     """
     match task.model:
-        case LogisticRegression():
-            return None
         case Network(layers=layers):
-            rows = _flat(placed(task.dataset.input_shape, layers))
+            rows = _flat(placed(encoded(task).dataset.input_shape, layers))
+        case _:
+            return None
     count = task.batch_size if examples is None else examples
     if count is None:
         return None

@@ -122,7 +122,8 @@ def gradient_bytes(record: RunRecord) -> int | None:
     plan = record.plan
     if plan.script or plan.algorithm.partition(":")[0] != EXPLICIT:
         return None
-    return parameter_count(plan.task) * WEIGHT_BYTES[plan.precision]
+    count = parameter_count(plan.task)
+    return None if count is None else count * WEIGHT_BYTES[plan.precision]
 
 
 def mean_parts(records: Sequence[RunRecord]) -> dict[str, float]:

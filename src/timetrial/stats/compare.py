@@ -31,6 +31,7 @@ from jaxtyping import Bool, Float
 from timetrial.errors import UsageError
 from timetrial.spec import Record
 from timetrial.stats.intervals import (
+    Estimate,
     Moments,
     check_finite,
     check_level,
@@ -154,6 +155,39 @@ def compare_means(
         method="ratio of means",
         notes=[],
         better=better,
+    )
+
+
+def mean_difference(
+    a: Float[np.ndarray, " runs_a"], b: Float[np.ndarray, " runs_b"], level: float = 0.95
+) -> Estimate:
+    """Return mean(a) - mean(b) with Welch's interval; n is the smaller number of runs.
+
+    One run on a side: no interval.
+
+    Raises:
+        UsageError: A side is empty, a value NaN or infinite, or the level not between 0 and 1.
+
+    Source: as `_welch`.
+    """
+    check_level(level)
+    for name, values in (("A", a), ("B", b)):
+        check_finite(values, name)
+        if not len(values):
+            raise UsageError(f"{name} has no runs: there is no difference. Give one at least.")
+    method = "difference of means, Student t, Welch"
+    difference = float(np.mean(a) - np.mean(b))
+    if min(len(a), len(b)) < 2:
+        return Estimate(value=difference, low=None, high=None, n=min(len(a), len(b)), method=method)
+    sides = [_Side(plain_moments(side).variance, len(side) - 1, len(side)) for side in (a, b)]
+    variance, degrees = _welch(sides)
+    half = t_quantile(level, degrees) * math.sqrt(variance)
+    return Estimate(
+        value=difference,
+        low=difference - half,
+        high=difference + half,
+        n=min(len(a), len(b)),
+        method=method,
     )
 
 

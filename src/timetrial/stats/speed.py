@@ -34,7 +34,7 @@ from timetrial.store import RunRecord, by_attempt
 BLOCKS: Final = 10
 LENGTHS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 LONGEST: Final = 1 / 8  # of a run's training: longer stretches would be most of what they lie in
-SET_UP: Final = ("data", "build", "compile")
+SET_UP: Final = ("data", "encode", "bin", "build", "compile")
 START_UP: Final = ("provision", "environment", "imports")
 
 

@@ -19,6 +19,7 @@ REGISTRY: Final = Registry(
         "platform-task": "timetrial.suites.platform_task:suite",
         "quick": "timetrial.suites.quick:suite",
         "quick-digits": "timetrial.suites.quick:digits_suite",
+        "tabular": "timetrial.suites.tabular:suite",
     },
 )
 

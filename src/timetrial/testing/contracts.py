@@ -217,8 +217,8 @@ class TaskContract:
     def test_counts_shape_and_classes_are_those_of_the_data_set(self, task: Task) -> None:
         info, use = datasets.get(task.dataset.name), task.dataset
         assert (use.input_shape, use.classes) == (info.input_shape, info.classes)
-        total = use.train_count + use.validation_count + use.test_count
-        assert total == info.examples + (info.test_examples or 0)
+        rest = info.examples + (info.test_examples or 0) - use.validation_count - use.test_count
+        assert use.train_count == min(rest, use.split.train_limit or rest)
         assert use.validation_count == use.split.validation_count
 
     def test_targets_are_on_the_evaluated_split_easiest_first(self, task: Task) -> None:
@@ -246,7 +246,7 @@ class TaskContract:
     def test_steps_are_possible(self, task: Task) -> None:
         assert 0 < task.eval_every_steps <= task.steps_max
         assert task.steps_per_epoch >= 1
-        assert (task.batch_size is None) == (task.step == "fit")
+        assert (task.batch_size is None) == (task.step != "mini-batch")
 
     def test_it_says_where_its_rules_come_from(self, task: Task) -> None:
         assert task.title
