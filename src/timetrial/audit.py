@@ -15,7 +15,9 @@ from timetrial.engine.events import (
     Exchanged,
     Exited,
     Fenced,
+    Inferred,
     Released,
+    Rescored,
     Segment,
     Started,
     WorkerEvent,
@@ -27,7 +29,7 @@ from timetrial.rundir import RunDir, sha256, unseal
 from timetrial.scripted import command
 from timetrial.scripted.claims import largest_gap
 from timetrial.spec import Exchange, Record, for_workers
-from timetrial.stats import communication, measures
+from timetrial.stats import communication, inference, measures
 from timetrial.store import RunRecord
 
 TOLERANCE_S: Final = 0.05
@@ -378,6 +380,57 @@ def script_kept(record: RunRecord) -> Check:
     return Check(name="script", ok=True, detail=f"{str(plan.script_sha256)[:12]}; {kept}")
 
 
+def inference_holds(record: RunRecord) -> Check:
+    """Predictions that were timed are the evaluated model's, and their times fit into the log.
+
+    Calls are numbered without a gap, each took time, all of them no more than their segment.
+    """
+    name = "inference"
+    asked = record.plan.inference_s is not None
+    timed = [event for event in record.worker if isinstance(event, Inferred | Rescored)]
+    if not asked:
+        detail = f"{len(timed)} lines of it, not asked for" if timed else "not asked for"
+        return Check(name=name, ok=not timed, detail=detail)
+    for attempt, events in store.by_attempt(record.launcher, record.worker).items():
+        wrong = _calls_wrong(events) or _longer_than_segment(events)
+        if wrong is not None:
+            return Check(name=name, ok=False, detail=f"attempt {attempt}: {wrong}")
+    if record.status not in ("reached", "budget"):
+        return Check(name=name, ok=True, detail="the run did not come to its end")
+    seen = inference.inference_of(record)
+    if seen is None or 1 not in seen.calls:
+        return Check(name=name, ok=False, detail="no single example was timed, as was asked for")
+    fault = inference.fault_of(record, seen)
+    calls = ", ".join(f"{len(one.seconds)} of {batch}" for batch, one in seen.calls.items())
+    return Check(name=name, ok=fault is None, detail=fault or f"calls with examples: {calls}")
+
+
+def _calls_wrong(events: Sequence[WorkerEvent]) -> str | None:
+    done: collections.Counter[tuple[int, bool]] = collections.Counter()
+    for event in events:
+        if not isinstance(event, Inferred):
+            continue
+        where = f"{event.batch} at a time, call {event.first}"
+        if event.first != done[event.batch, event.warm_up]:
+            return f"{where}: {done[event.batch, event.warm_up]} calls were before it"
+        if any(ns <= 0 for ns in event.ns):
+            return f"{where}: a call took no time"
+        if bool(event.ns) == bool(event.left_out):
+            return f"{where}: neither timed nor left out, or both"
+        done[event.batch, event.warm_up] += len(event.ns)
+    return None
+
+
+def _longer_than_segment(events: Sequence[WorkerEvent]) -> str | None:
+    """Say where the calls took longer than their segment, which one that was killed has not."""
+    segments = [e.t_ns - e.start_ns for e in events if isinstance(e, Segment) and e.name == "infer"]
+    calls = sum(sum(event.ns) for event in events if isinstance(event, Inferred))
+    calls += sum(event.ns for event in events if isinstance(event, Rescored))
+    if not segments or calls <= sum(segments):
+        return None
+    return f"the calls took {calls / 1e9:.3f} s in a segment of {sum(segments) / 1e9:.3f} s"
+
+
 AUDIT: Final[tuple[Callable[[RunRecord], Check], ...]] = (
     segments_sum,
     segments_tile,
@@ -392,6 +445,7 @@ AUDIT: Final[tuple[Callable[[RunRecord], Check], ...]] = (
     script_kept,
     workers_complete,
     communication_possible,
+    inference_holds,
 )
 
 

@@ -239,6 +239,7 @@ class Batch:
             cluster=request.cluster,
             exchange=exchange,
             probe_s=request.probe_s,
+            inference_s=request.inference_s,
         )
         launcher = _launcher(draft)
         if isinstance(launcher, Settles):

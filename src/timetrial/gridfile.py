@@ -40,6 +40,7 @@ KEYS: Final = {
     "dataset": ("dataset", str),
     "target": ("target", float),
     "budget": ("budget_s", units.parse_duration),
+    "inference": ("inference_s", units.parse_duration),
     "light": ("light", bool),
     "price_per_hour": ("price_usd_per_h", float),
     "provider": ("provider", str),

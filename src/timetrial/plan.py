@@ -30,6 +30,7 @@ from timetrial.spec.network import check_network, parse_network
 FORMAT: Final = 1  # of a run directory; 1: first
 CLOSED_ALGORITHMS: Final = ("allreduce", "ddp")  # synchronous SGD: explicit, the framework's own
 PROBE_SAMPLE_S: Final = 0.2  # of the meters in a probe, which may be over after a second
+INFERENCE_MIN_S: Final = 0.1
 SHUFFLED: Final = "shuffled"  # every worker a part of each mini-batch of one common order
 _DEVICE: Final = re.compile(r"cpu|mps|(cuda|rocm|tpu)(:\d+)?")
 
@@ -139,6 +140,7 @@ class Plan(Record, frozen=True, kw_only=True):
     cluster: str | None = None  # where the launcher runs: hosts file, address or partition
     exchange: Exchange | None = None  # what is measured, in a run that learns nothing
     probe_s: float | None = None  # a probe: so many seconds of training, only to measure speed
+    inference_s: float | None = None  # after training, time predictions for about so long
 
     @property
     def subject(self) -> Task | Exchange:
@@ -197,6 +199,7 @@ class Request(Record, frozen=True, kw_only=True):
     settings: Mapping[str, str | int | float | bool] = msgspec.field(default_factory=dict)
     script: tuple[str, ...] = ()  # open division: a command of one's own, as typed
     probe_s: float | None = None  # measure only speed, for about so many seconds of training
+    inference_s: float | None = None  # after training, time predictions for about so long
 
 
 def find_task(name: str) -> Task:
@@ -459,6 +462,7 @@ def check_request(task: Task, request: Request) -> None:
             f"Allowed: {', '.join([task.eval_split, *task.eval_splits])}."
         )
     _check_workers(task, request)
+    _check_inference(request)
     budget = request.budget_s
     if budget is not None and not (math.isfinite(budget) and budget > 0):
         raise UsageError(f"--budget {budget:g}s is not possible. Allowed: above 0 s.")
@@ -468,6 +472,28 @@ def check_request(task: Task, request: Request) -> None:
             f"Allowed: {', '.join(get_args(Division))}."
         )
     check_place(request)
+
+
+def _check_inference(request: Request) -> None:
+    """Refuse to time predictions for no time, or where no model of ours is trained.
+
+    Raises:
+        UsageError: With the value seen and what is allowed.
+    """
+    seconds = request.inference_s
+    if seconds is None:
+        return
+    if not (math.isfinite(seconds) and seconds >= INFERENCE_MIN_S):
+        raise UsageError(
+            f"--inference {seconds:g}s is not possible. Allowed: {INFERENCE_MIN_S:g}s and more, "
+            "such as 10s."
+        )
+    if request.script or request.probe_s is not None:
+        doer = "a script" if request.script else "a probe"
+        raise UsageError(
+            f"--inference {seconds:g}s does not fit {doer}: what is timed is the predict of a "
+            "model that a whole run of ours has trained. Leave it out."
+        )
 
 
 def check_place(request: Request) -> None:

@@ -243,6 +243,33 @@ class ExchangeCurve(Record, frozen=True, kw_only=True):
     error: float | None  # median of |line / median - 1| over the sizes
 
 
+class InferenceLine(Record, frozen=True, kw_only=True):
+    """What predicting so many examples at a time came to: rows of three percentiles and the rate.
+
+    Where it was left out in every run there are no rows, and `left_out` says why.
+    """
+
+    batch: int
+    cells: Mapping[str, Row]  # by measure
+    left_out: str | None = None
+
+
+class Inference(Record, frozen=True, kw_only=True):
+    """How long the trained model of one system takes to predict, from single examples on.
+
+    `dawnbench` is the row of the latency by DAWNBench's rule; its notes say why it has no value
+    and which runs are in no figure.
+    """
+
+    task: str
+    framework: str
+    system: str
+    split: str
+    n: int  # runs
+    lines: Sequence[InferenceLine]
+    dawnbench: Row
+
+
 class Scaling(Record, frozen=True, kw_only=True):
     """Systems that differ in the number of workers alone, the fewest first.
 
@@ -324,5 +351,6 @@ class Findings(Record, frozen=True, kw_only=True):
     tables: Sequence[Table] = ()  # of suites
     scalings: Sequence[Scaling] = ()
     exchanges: Sequence[ExchangeCurve] = ()
+    inferences: Sequence[Inference] = ()
     fronts: Sequence[Front] = ()
     limits: Sequence[Limit] = ()

@@ -20,6 +20,7 @@ framework = "torch"
 cores = [1, 2]
 memory = "2GiB"
 budget = "5min"
+inference = "10s"
 target = 0.9
 light = true
 division = "open"
@@ -49,6 +50,7 @@ def test_lists_are_a_grid_the_last_key_varies_fastest(tmp_path: Path) -> None:
     ]
     first = file.requests[0]
     assert (first.memory_bytes, first.budget_s, first.target) == (2 * 2**30, 300, 0.9)
+    assert first.inference_s == 10
     assert (first.light, first.division) == (True, "open")
     assert first.settings == {"steps_max": 10, "checkpoint_every_s": 0.5}
     assert file.requests[-1] == Request(task="breast-cancer-logreg")

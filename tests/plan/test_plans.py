@@ -58,6 +58,7 @@ def test_a_request_named_twice_is_run_once() -> None:
         ({"seeds": 0}, "--seeds 0"),
         ({"seeds": [1, 1]}, "unique"),
         ({"budget_s": float("nan")}, "--budget nan"),
+        ({"inference_s": float("inf")}, "--inference inf"),
         ({"memory_bytes": -1}, "--memory -1"),
         ({"settings": {"batch_size": 0}, "division": "open"}, "batch_size=0"),
     ],

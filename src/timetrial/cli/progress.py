@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from timetrial import units
-from timetrial.engine.events import Evaluated, Exchanged, Stopped, WorkerEvent
+from timetrial.engine.events import Evaluated, Exchanged, Inferred, Stopped, WorkerEvent
 from timetrial.launch import ON_THIS_MACHINE
 from timetrial.launch.supervise import Result
 from timetrial.plan import CLOSED_ALGORITHMS, Plan
@@ -30,6 +30,7 @@ class _Bar:
         self.task = task
         self.last: Evaluated | None = None
         self.exchanged: Exchanged | None = None
+        self.inferred: Inferred | None = None
 
 
 class ProgressWatcher:
@@ -87,10 +88,14 @@ class ProgressWatcher:
                 bar.last = event
             if isinstance(event, Exchanged):
                 bar.exchanged = event
+            if isinstance(event, Inferred):
+                bar.inferred = event
             if isinstance(event, Stopped):
                 step = event.step
         note = "starting"
-        if bar.last is not None:
+        if bar.inferred is not None:
+            note = f"predicting, {units.count(bar.inferred.batch, 'example')} at a time"
+        elif bar.last is not None:
             note = _quality(plan, bar.last).replace(" on ", " ")
         elif bar.exchanged is not None:
             note = f"{units.bytes_(bar.exchanged.bytes)} {bar.exchanged.dtype} done"

@@ -129,6 +129,13 @@ def run(
         str | None,
         typer.Option(metavar="TIME", help="Stop a run after this time on the mlperf clock: 60s"),
     ] = None,
+    inference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="After training, time predictions for about so long, alone and in batches: 10s",
+        ),
+    ] = None,
     light: Annotated[
         bool, typer.Option("--light", help="Fewer steps, an easier target; labelled so.")
     ] = False,
@@ -196,6 +203,7 @@ def run(
         "eval_split": eval_split,
         "target": target,
         "budget_s": units.parse_duration(budget) if budget else None,
+        "inference_s": units.parse_duration(inference) if inference else None,
         "light": light or None,  # None: what a grid file says stands
         "price_usd_per_h": price_per_hour,
         "provider": provider,

@@ -67,6 +67,10 @@ class Laps:
         self._parts[part] = self._parts.get(part, 0) + instant - self._last_ns
         self._last_ns = instant
 
+    def wait(self) -> None:
+        """Return when the device has finished all it was given."""
+        self._synchronise()
+
     def begin(self) -> None:
         """Fence the next step."""
         self._synchronise()

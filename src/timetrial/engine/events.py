@@ -19,6 +19,7 @@ SegmentName: TypeAlias = Literal[
     "compile",
     "train",
     "measure",
+    "infer",
     "eval",
     "checkpoint",
     "log",
@@ -253,6 +254,43 @@ class Exchanged(Record, frozen=True, kw_only=True, tag_field="event", tag="excha
     left_out: str | None = None  # why there is no repetition
 
 
+class Rescored(Record, frozen=True, kw_only=True, tag_field="event", tag="rescored"):
+    """Inference begins: the trained model scored the whole split once more, as evaluations do.
+
+    What it predicts in smaller numbers afterwards is compared with these scores.
+    """
+
+    t_ns: int
+    step: int
+    split: SplitName
+    examples: int
+    accuracy: float
+    scores_sha256: str
+    ns: int  # that it took; the split lies where evaluations left it
+
+
+class Inferred(Record, frozen=True, kw_only=True, tag_field="event", tag="inferred"):
+    """The trained model predicted `batch` examples at a time, once for each number in `ns`.
+
+    A call's nanoseconds run from the examples in this machine's memory, as the data set stores
+    them, to their scores there. Calls of one batch go through the split in its order, again and
+    again; `first` is the number of the first of these among them, from 0. Calls that warm up are
+    numbered for themselves.
+    """
+
+    t_ns: int
+    step: int
+    split: SplitName
+    batch: int
+    first: int
+    warm_up: bool
+    ns: tuple[int, ...]
+    furthest: float | None  # of a score from that of the whole split, over the largest of these
+    # (None: no number, or no call)
+    changed: int  # examples whose highest score is another class's than there
+    left_out: str | None = None  # why there is no call
+
+
 WorkerEvent: TypeAlias = (
     Started
     | Environment
@@ -269,6 +307,8 @@ WorkerEvent: TypeAlias = (
     | Ended
     | Exchanged
     | Timed
+    | Rescored
+    | Inferred
 )
 
 LAUNCHER_LOG: Final = LogReader[LauncherEvent](LauncherEvent)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from timetrial.engine import checkpoint, metrics
+from timetrial.engine import checkpoint, inference, metrics
 from timetrial.engine.clock import Laps, SegmentClock
 from timetrial.engine.events import Checkpointed, Evaluated, Measured, Progress, Status
 from timetrial.engine.team import FIRST_PACE, Team
@@ -104,7 +104,10 @@ def train(implementation: Implementation, session: Session, *, step: int, reache
     if session.team.rank == 0:
         _look_last(implementation, session, step)
     save(implementation, session, step)
+    ended = _infer(implementation, session, step)
     clock.enter("teardown", step=step, sync=True)
+    if not ended:
+        return Outcome(None, step, "asked to stop")
     if reached:
         return Outcome("reached", step, "")
     return Outcome("budget", step, "time budget" if not on_time else "last step")
@@ -147,6 +150,15 @@ def _look_last(implementation: Implementation, session: Session, step: int) -> N
     if MEASURED.intersection(plan.task.measures):
         clock.enter("log", step=step)  # our own looks: no clock counts them as an evaluation
         _measure(implementation, session, step)
+
+
+def _infer(implementation: Implementation, session: Session, step: int) -> bool:
+    """Time predictions where the plan asks for it; return False where asked to stop meanwhile."""
+    if session.plan.inference_s is None:
+        return True
+    session.clock.enter("infer", step=step)
+    ended = session.team.rank > 0 or inference.measure(implementation, session, step)
+    return bool(session.team.agree(ended))  # the others wait, so that nothing disturbs it
 
 
 def _stop(implementation: Implementation, session: Session, step: int) -> Outcome:

@@ -17,6 +17,7 @@ _OF_LEARNING: Final = {  # field of Request -> the option that sets it
     "partition": "--partition",
     "algorithm": "--algorithm",
     "light_steps": "--light-steps",
+    "inference_s": "--inference",
 }
 _SETTINGS: Final = ("sample_every_s", "timeout_s")
 

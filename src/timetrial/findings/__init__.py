@@ -8,6 +8,7 @@ repricing   runs priced anew by a book of prices
 verdicts    two systems compared; the machine's own noise
 scaling     systems that differ in the number of workers alone
 exchanges   bandwidth and latency between workers, from runs that measure them
+inference   what trained models take to predict
 limits      how close training came to its machine's ceilings
 paying      how many workers pay, and how fast their network must be
 pictures    curves, bars, run lines, machine facts
@@ -52,6 +53,7 @@ from timetrial.findings.groups import (
     system_of,
     targets_of,
 )
+from timetrial.findings.inference import inference_of, inference_rows
 from timetrial.findings.limits import limit_of, limit_rows
 from timetrial.findings.paying import Latency, answers_of, exchange_rate_row
 from timetrial.findings.pictures import (
@@ -111,6 +113,8 @@ def assemble(
     groups = group_runs(records)
     rows = [row for group in groups for row in [*rows_of(group, after_s), *cost_rows(group)]]
     rows += [row for group in groups for row in limit_rows(group)]
+    inferences = [timed for group in groups if (timed := inference_of(group)) is not None]
+    rows += [row for timed in inferences for row in inference_rows(timed)]
     measured = exchange_groups(records)
     rows += [row for group in measured for row in exchange_rows(group)]
     scalings = scalings_of(groups, after_s, latency_among(measured))
@@ -145,6 +149,7 @@ def assemble(
         scalings=scalings,
         limits=[limit for group in groups if (limit := limit_of(group)) is not None],
         exchanges=[drawn for group in measured if (drawn := exchange_curve(group)) is not None],
+        inferences=inferences,
     )
 
 

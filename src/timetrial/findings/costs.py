@@ -6,7 +6,13 @@ from typing import Final
 
 import msgspec
 
-from timetrial.findings.estimates import completed, left_out_note, make_row, mean_row
+from timetrial.findings.estimates import (
+    completed,
+    inference_note,
+    left_out_note,
+    make_row,
+    mean_row,
+)
 from timetrial.findings.groups import Group
 from timetrial.rows import Row
 from timetrial.stats import clocks, measures
@@ -24,7 +30,7 @@ def cost_row(group: Group, clock_name: str) -> Row:
     not in it.
     """
     price = group.system.price_usd_per_h
-    clocks.find_clock(clock_name)
+    clock = clocks.find_clock(clock_name)
     done = completed(group)
     if price is None:
         return make_row(
@@ -47,6 +53,7 @@ def cost_row(group: Group, clock_name: str) -> Row:
         clock=clock_name,
         notes=[
             *found.notes,
+            *(inference_note(group) if "infer" in clock.counts else []),
             f"at {price:g} USD per hour{_machines(group)}, {PRICE_SOURCE}, {date}; no fees",
         ],
         facts={"usd_per_h": f"{price:g}", "price_source": PRICE_SOURCE, "price_date": date},

@@ -251,7 +251,8 @@ def run_time_row(group: Group, clock_name: str) -> Row:
     if row is None:
         nothing = Estimate(value=None, low=None, high=None, n=0, method="no whole run")
         row = make_row(group, measure="run_time", unit="s", estimate=nothing)
-    notes = [*row.notes, *left_out_note(group)]
+    held = inference_note(group) if "infer" in clock.counts else []
+    notes = [*row.notes, *held, *left_out_note(group)]
     return msgspec.structs.replace(row, clock=clock_name, notes=notes)
 
 
@@ -427,6 +428,14 @@ PER_RUN: Final = (
 )
 
 
+_OF_ALL_OF_A_RUN: Final = (
+    "wall",
+    "cpu",
+    "cores_used",
+    "gpu_busy_any_kernel",
+    "gpu_energy",
+    "energy",
+)
 BY_STEP: Final = (
     "seconds_per_step",
     "examples_per_s",
@@ -453,6 +462,8 @@ def mean_row(
     notes = []
     if len(had) < len(values):
         notes.append(f"{len(values) - len(had)} of {len(values)} runs have no such value")
+    if measure in _OF_ALL_OF_A_RUN:
+        notes += inference_note(group)
     if measure == "peak_memory":
         kinds = {run.meter.peak_memory_kind for run in group.runs if run.meter}
         notes += [f"kind: {kind}" for kind in sorted(str(kind) for kind in kinds if kind)]
@@ -465,6 +476,13 @@ def mean_row(
         split=split,
         notes=notes,
     )
+
+
+def inference_note(group: Ran) -> list[str]:
+    """Say what a figure of a whole run holds, where predictions were timed after training."""
+    if group.system.inference_s is None:
+        return []
+    return ["the time in which predictions were timed after training is in it"]
 
 
 def possible(estimate: Estimate, measure: str, unit: str) -> Estimate:

@@ -47,6 +47,7 @@ class System(NamedTuple):
     algorithm: str = ALLREDUCE
     partition: str = SHUFFLED
     cluster: str | None = None
+    inference_s: float | None = None
 
 
 class Ran(Protocol):
@@ -125,6 +126,7 @@ def system_of(record: RunRecord) -> System:
         algorithm=plan.algorithm if several else ALLREDUCE,
         partition=plan.partition if several else SHUFFLED,
         cluster=plan.cluster,
+        inference_s=plan.inference_s,
     )
 
 
@@ -206,6 +208,8 @@ def _choices(plan: Plan) -> list[str]:
         chosen.append(f"stops at {plan.target}")
     if plan.budget_s is not None:
         chosen.append(f"budget {units.duration(plan.budget_s)}")
+    if plan.inference_s is not None:
+        chosen.append(f"inference {units.duration(plan.inference_s)}")
     return chosen
 
 

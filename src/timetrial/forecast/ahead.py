@@ -84,6 +84,9 @@ def _line(plans: Sequence[Plan], known: Known) -> Line:
         return Line(plans, None, str(error))
     if plan.budget_s is not None:
         drawn = _within(drawn, plan.budget_s)
+    if plan.inference_s is not None:  # warm-up and what lies between calls come on top
+        billed = drawn.draws.billed_s + plan.inference_s
+        drawn = drawn._replace(draws=drawn.draws._replace(billed_s=billed))
     return Line(plans, drawn, "")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from timetrial.report.exchange_words import answer_sentences
+from timetrial.report import exchange_words, inference_words
 from timetrial.report.front_words import front_sentence
 from timetrial.report.scaling_words import scaling_sentences
 from timetrial.report.words import (
@@ -28,6 +28,7 @@ from timetrial.rows import (
     Curve,
     ExchangeCurve,
     Findings,
+    Inference,
     Limit,
     Origin,
     Row,
@@ -107,6 +108,7 @@ class Section:
     step_curves: Sequence[Sequence[StepCurve]]  # one chart each
     confusions: Sequence[Confusion]
     exchanges: Sequence[ExchangeCurve]
+    inferences: Sequence[Inference]
     bars: Sequence[SegmentBar]
     limits: Sequence[Limit]
     notes: Sequence[str]  # said of every row
@@ -194,7 +196,9 @@ def _section(findings: Findings, task: str) -> Section:
     timed = [row for row in rows if row.measure == HEADLINE_MEASURE]
     clock = _headline_clock(timed)
     headline = [row for row in timed if row.clock in (clock, None)]
-    others = [row for row in rows if row.measure != HEADLINE_MEASURE]
+    inferences = [seen for seen in findings.inferences if seen.task == task]
+    apart = (HEADLINE_MEASURE, *(inference_words.MEASURES if inferences else ()))
+    others = [row for row in rows if row.measure not in apart]
     notes, footnotes = _split_notes(rows)
     return Section(
         task=task,
@@ -209,6 +213,7 @@ def _section(findings: Findings, task: str) -> Section:
         step_curves=_step_charts([c for c in findings.step_curves if c.task == task]),
         confusions=[seen for seen in findings.confusions if seen.task == task],
         exchanges=[seen for seen in findings.exchanges if seen.task == task],
+        inferences=inferences,
         bars=[bar for bar in findings.bars if bar.task == task],
         limits=[limit for limit in findings.limits if limit.task == task],
         notes=notes,
@@ -306,19 +311,21 @@ def answers(findings: Findings, systems: Systems) -> list[str]:
     """Return the verdicts as sentences, the first answer first; what was measured where none is.
 
     Then what the numbers of workers come to and which system is on the front; they stand in the
-    place of what was measured too. Then what the networks are.
+    place of what was measured too. Then what the networks are, and what predicting takes.
     """
     rows = [row for row in findings.rows if row.origin == "measured"]
-    exchanged = answer_sentences(rows, [systems.labels[row_key(row)] for row in rows])
+    beside = exchange_words.answer_sentences(rows, [systems.labels[row_key(row)] for row in rows])
+    named = [systems.label(one.framework, one.system) for one in findings.inferences]
+    beside += inference_words.answer_sentences(findings.inferences, named)
     told = [verdict_sentence(verdict, findings, systems) for verdict in findings.verdicts]
     told += scaling_sentences(findings.scalings)
     told += [front_sentence(front) for front in findings.fronts]
     if told:
-        return [*told, *exchanged]
+        return [*told, *beside]
     headlines = [row for section in sections(findings) for row in section.headline]
     ours = [row for row in headlines if row.origin == "measured"] or headlines
     said = [row_sentence(row, systems.labels[row_key(row)]) for row in ours]
-    return [*said, *exchanged] or ["No run has given an estimate of time to target yet."]
+    return [*said, *beside] or ["No run has given an estimate of time to target yet."]
 
 
 def verdict_sentence(verdict: Verdict, findings: Findings, systems: Systems) -> str:

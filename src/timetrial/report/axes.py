@@ -170,3 +170,9 @@ def size_axis(sizes: Sequence[int], count: int) -> Axis:
     every = math.ceil(len(sizes) / count)
     ticks = tuple(Tick(size, trimmed(bytes_(size))) for size in sizes[::every])
     return Axis(sizes[0] / 1.6, sizes[-1] * 1.6, ticks, log=True)
+
+
+def count_axis(counts: Sequence[int]) -> Axis:
+    """Return the logarithmic axis of numbers of examples, a tick for each: they lie far apart."""
+    ticks = tuple(Tick(count, f"{count:,}") for count in counts)
+    return Axis(counts[0] / 1.6, counts[-1] * 1.6, ticks, log=True)

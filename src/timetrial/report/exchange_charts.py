@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from timetrial.report.axes import Axis, size_axis, span_axis
+from timetrial.report.axes import size_axis, span_axis
 from timetrial.report.exchange_words import line_words, size_label
-from timetrial.report.svg import Frame, class_of, line_at, marker, opened, px, stroke, text_at
+from timetrial.report.log_plot import LogPlot
+from timetrial.report.svg import Frame, class_of, marker, opened, px, stroke
 from timetrial.rows import ExchangeCurve
 from timetrial.units import duration
 
@@ -36,10 +37,10 @@ def exchange_chart(
     sizes = sorted({p.bytes for curve in curves for p in curve.points if p.median_s is not None})
     if not sizes:
         return "".join([*pieces, "</svg>"])
-    plot = _Plot(curves, sizes, frame)
+    plot = _plot(curves, sizes, frame)
     pieces += plot.grid()
     for curve, index in zip(curves, indices, strict=True):
-        pieces.append(plot.drawn(curve, index))
+        pieces.append(_drawn(plot, curve, index))
     return "".join([*pieces, "</svg>"])
 
 
@@ -52,67 +53,43 @@ def _in_words(curve: ExchangeCurve) -> str:
     return f"{said}. {line_words(curve)}"
 
 
-class _Plot:
-    """Where sizes and times of one chart lie in its frame."""
+def _plot(curves: Sequence[ExchangeCurve], sizes: Sequence[int], frame: Frame) -> LogPlot:
+    seconds = [
+        end
+        for curve in curves
+        for point in curve.points
+        for end in (point.median_s, point.p5_s, point.p95_s)
+        if end is not None
+    ]
+    across, up = size_axis(sizes, frame.ticks), span_axis(min(seconds), max(seconds), 6)
+    names = ("bytes of the array in one worker, logarithmic", "Time, logarithmic")
+    return LogPlot(across, up, frame, names)
 
-    def __init__(self, curves: Sequence[ExchangeCurve], sizes: Sequence[int], frame: Frame) -> None:
-        seconds = [
-            end
-            for curve in curves
-            for point in curve.points
-            for end in (point.median_s, point.p5_s, point.p95_s)
-            if end is not None
-        ]
-        self._sizes: Axis = size_axis(sizes, frame.ticks)
-        self._times: Axis = span_axis(min(seconds), max(seconds), 6)
-        self._left, self._right = frame.left, frame.width - 14
-        self._top, self._bottom = 34, frame.height - 46
 
-    def _x(self, size: float) -> float:
-        return self._left + (self._right - self._left) * self._sizes.at(size)
+def _drawn(plot: LogPlot, curve: ExchangeCurve, index: int) -> str:
+    """Return the line of one system, its medians, and from the 5th to the 95th percentile."""
+    pieces = [_line(plot, curve, index)]
+    for point in curve.points:
+        if point.median_s is None or point.p5_s is None or point.p95_s is None:
+            continue
+        x = plot.x(point.bytes)
+        low, high = plot.y(point.p5_s), plot.y(point.p95_s)
+        if low - high > 1:
+            pieces.append(f'<path class="whisker" d="M{px(x)} {px(low)}V{px(high)}"/>')
+        pieces.append(marker(index, x, plot.y(point.median_s)))
+    return f'<g class="{class_of(index)}">{"".join(pieces)}</g>'
 
-    def _y(self, seconds: float) -> float:
-        return self._bottom - (self._bottom - self._top) * self._times.at(seconds)
 
-    def grid(self) -> list[str]:
-        """Return gridlines, axes, ticks and the names of both axes."""
-        pieces = [text_at(0, 14, "Time, logarithmic", kind="name")]
-        for tick in self._times.ticks:
-            y = self._y(tick.value)
-            pieces.append(line_at((self._left, y), (self._right, y), "grid"))
-            pieces.append(text_at(self._left - 9, y + 4.5, tick.label, anchor="end"))
-        pieces.append(line_at((self._left, self._bottom), (self._right, self._bottom), "axis"))
-        for tick in self._sizes.ticks:
-            x = self._x(tick.value)
-            pieces.append(line_at((x, self._bottom), (x, self._bottom + 5), "axis"))
-            pieces.append(text_at(x, self._bottom + 20, tick.label, anchor="middle"))
-        name = "bytes of the array in one worker, logarithmic"
-        below = self._bottom + 40
-        return [*pieces, text_at(self._right, below, name, anchor="end", kind="name")]
-
-    def drawn(self, curve: ExchangeCurve, index: int) -> str:
-        """Return the line of one system, its medians, and from the 5th to the 95th percentile."""
-        pieces = [self._line(curve, index)]
-        for point in curve.points:
-            if point.median_s is None or point.p5_s is None or point.p95_s is None:
-                continue
-            x = self._x(point.bytes)
-            low, high = self._y(point.p5_s), self._y(point.p95_s)
-            if low - high > 1:
-                pieces.append(f'<path class="whisker" d="M{px(x)} {px(low)}V{px(high)}"/>')
-            pieces.append(marker(index, x, self._y(point.median_s)))
-        return f'<g class="{class_of(index)}">{"".join(pieces)}</g>'
-
-    def _line(self, curve: ExchangeCurve, index: int) -> str:
-        if curve.latency_s is None or curve.s_per_byte is None:
-            return ""
-        known = [point.bytes for point in curve.points if point.median_s is not None]
-        ratio = math.log(known[-1] / known[0])
-        sizes = [known[0] * math.exp(ratio * step / _STEPS) for step in range(_STEPS + 1)]
-        seconds = [curve.latency_s + curve.s_per_byte * size for size in sizes]
-        inside = [
-            f"{px(self._x(size))} {px(self._y(second))}"
-            for size, second in zip(sizes, seconds, strict=True)
-            if second > 0 and 0 <= self._times.at(second) <= 1
-        ]
-        return stroke("M" + "L".join(inside), index) if inside else ""
+def _line(plot: LogPlot, curve: ExchangeCurve, index: int) -> str:
+    if curve.latency_s is None or curve.s_per_byte is None:
+        return ""
+    known = [point.bytes for point in curve.points if point.median_s is not None]
+    ratio = math.log(known[-1] / known[0])
+    sizes = [known[0] * math.exp(ratio * step / _STEPS) for step in range(_STEPS + 1)]
+    seconds = [curve.latency_s + curve.s_per_byte * size for size in sizes]
+    inside = [
+        f"{px(plot.x(size))} {px(plot.y(second))}"
+        for size, second in zip(sizes, seconds, strict=True)
+        if plot.holds(second)
+    ]
+    return stroke("M" + "L".join(inside), index) if inside else ""

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from timetrial.report import exchange_words
+from timetrial.report import exchange_words, inference_words
 from timetrial.report.arrange import (
     Line,
     Section,
@@ -51,7 +51,7 @@ from timetrial.report.words import (
     unique,
     value_text,
 )
-from timetrial.rows import ExchangeCurve, Findings, Row, RunLine, SegmentBar, Table
+from timetrial.rows import ExchangeCurve, Findings, Inference, Row, RunLine, SegmentBar, Table
 from timetrial.units import duration
 
 
@@ -122,6 +122,8 @@ def _section(section: Section, systems: Systems) -> list[str]:
         parts.append(_matrix(section, systems, section.clocks, "Clock"))
     for curve in section.exchanges:
         parts += _exchange(curve, systems)
+    for inference in section.inferences:
+        parts += _inference(inference, section, systems)
     if section.bars:
         parts += ["### Where the wall time went", _segments(section.bars, systems)]
     notes = [f"- {escaped(note)}" for note in section.notes]
@@ -138,6 +140,33 @@ def _exchange(curve: ExchangeCurve, systems: Systems) -> list[str]:
     return [
         f"### {escaped(f'{exchange_words.caption(curve)}: {label}')}",
         table(exchange_words.HEADINGS, exchange_words.cells(curve), numeric=5),
+        "\n".join(f"- {escaped(words)}" for words in said),
+    ]
+
+
+def _inference(inference: Inference, section: Section, systems: Systems) -> list[str]:
+    """Return what predicting takes by batch."""
+    label = systems.label(inference.framework, inference.system)
+    headings = [inference_words.FIRST, *inference_words.COLUMNS.values()]
+    body = [
+        [
+            f"{line.batch:,}",
+            *(
+                _cell(section, [line.cells[measure]] if measure in line.cells else [])
+                for measure in inference_words.COLUMNS
+            ),
+        ]
+        for line in inference.lines
+    ]
+    noted = _marks(section, [inference.dawnbench])
+    said = [
+        inference_words.ABOUT,
+        f"{inference_words.dawnbench_words(inference, noted)}.",
+        *(f"{words}." for words in inference_words.left_out_words(inference)),
+    ]
+    return [
+        f"### {escaped(f'{inference_words.caption(inference)}: {label}')}",
+        table(headings, body, numeric=len(headings)),
         "\n".join(f"- {escaped(words)}" for words in said),
     ]
 

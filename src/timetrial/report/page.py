@@ -28,6 +28,7 @@ from timetrial.report.charts import curve_chart, segment_chart, step_chart
 from timetrial.report.page_confusion import confusion_body
 from timetrial.report.page_exchanges import exchange_body
 from timetrial.report.page_front import front_body
+from timetrial.report.page_inference import inference_body
 from timetrial.report.page_limits import limit_body
 from timetrial.report.page_scaling import study_body
 from timetrial.report.page_suites import curve_figure, suite_body
@@ -161,6 +162,7 @@ def _section(section: Section, systems: Systems, identity: str) -> str:
     ]
     parts += [tables.headline(), tables.measures(), tables.clocks()]
     parts.append(exchange_body(section.exchanges, systems, f"{identity}-e"))
+    parts.append(inference_body(section.inferences, systems, tables.marks, f"{identity}-i"))
     parts += [
         confusion_body(seen, systems.label(seen.framework, seen.system), f"{identity}-c{place}")
         for place, seen in enumerate(section.confusions, 1)

@@ -126,7 +126,7 @@ class SectionTables:
         detail = f'<span class="detail">{escape(full)}</span>' if full != label else ""
         target = f"<td>{text(target_label(row.target) if row.target else ABSENT)}</td>"
         return (
-            f'<tr><th scope="row">{escape(label)}{self._marks([row])}{detail}</th>'
+            f'<tr><th scope="row">{escape(label)}{self.marks([row])}{detail}</th>'
             f"{target if several else ''}"
             f'<td class="number">{_estimate(row)}</td><td class="number">{row.n}</td>'
             f"<td>{whisker(row, high, self._index(key)) if high > 0 else ABSENT}</td>"
@@ -140,7 +140,8 @@ class SectionTables:
             return None
         return self._systems.index(key.framework, key.system)
 
-    def _marks(self, rows: Sequence[Row]) -> str:
+    def marks(self, rows: Sequence[Row]) -> str:
+        """Return links to the footnotes of these rows."""
         marks = [
             f'<a href="#{self._identity}-n{number}" aria-label="note {number}">{number}</a>'
             for number in self._section.marks(rows)
@@ -193,7 +194,7 @@ class SectionTables:
 
     def _cell(self, line: Line, key: SystemKey) -> str:
         rows = line.cells.get(key, ())
-        return "".join(_estimate(row, self._marks([row]), counted=True) for row in rows) or ABSENT
+        return "".join(_estimate(row, self.marks([row]), counted=True) for row in rows) or ABSENT
 
     # --- segments ---------------------------------------------------------------------------------
 

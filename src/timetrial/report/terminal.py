@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from timetrial.report import exchange_words
+from timetrial.report import exchange_words, inference_words
 from timetrial.report.arrange import (
     Line,
     Section,
@@ -41,7 +41,7 @@ from timetrial.report.words import (
     target_label,
     value_text,
 )
-from timetrial.rows import ExchangeCurve, Findings, Row
+from timetrial.rows import ExchangeCurve, Findings, Inference, Row
 
 _LABEL_MAX = 26  # of the first column, where measures are to stand beside it
 
@@ -80,6 +80,8 @@ def _print_section(section: Section, systems: Systems, console: Console) -> None
     _print_table(columns, console)
     for curve in section.exchanges:
         _print_exchange(curve, systems, console)
+    for inference in section.inferences:
+        _print_inference(inference, section, systems, console)
     beside = [line for line in left_out if any(key.origin != "measured" for key in line.cells)]
     if beside:
         console.print()
@@ -113,6 +115,37 @@ def _print_exchange(curve: ExchangeCurve, systems: Systems, console: Console) ->
     _print_quietly(console, exchange_words.line_words(curve))
     for words in exchange_words.left_out_words(curve):
         _print_quietly(console, words)
+
+
+def _print_inference(
+    inference: Inference, section: Section, systems: Systems, console: Console
+) -> None:
+    """Print what predicting takes by batch, the least important column left out where it is narrow.
+
+    A line's footnotes stand with its batch.
+    """
+    console.print()
+    label = systems.label(inference.framework, inference.system)
+    console.print(Text(f"{inference_words.caption(inference)}: {label}"), highlight=False)
+    lines = [line for line in inference.lines if line.cells]
+    marks = [_marks(inference_words.rows_in(line), section) for line in lines]
+    batches = [f"{line.batch:,}{mark}" for line, mark in zip(lines, marks, strict=True)]
+    columns = {
+        measure: _Column(heading, [_text(line.cells[measure]) for line in lines])
+        for measure, heading in inference_words.COLUMNS.items()
+    }
+    first = _Column(inference_words.FIRST, batches, numeric=False)
+    hidden = []
+    for measure in inference_words.LEAST:
+        if first.space + sum(column.space for column in columns.values()) > console.width:
+            hidden.append(columns.pop(measure).heading)
+    _print_table([first, *columns.values()], console)
+    if hidden:
+        _print_quietly(console, f"Too wide to show here: {', '.join(hidden)}.")
+    for words in inference_words.left_out_words(inference):
+        _print_quietly(console, f"{words}.")
+    noted = _marks([inference.dawnbench], section)
+    _print_quietly(console, f"{inference_words.dawnbench_words(inference, noted)}.")
 
 
 def _print_quietly(console: Console, text: str) -> None:
@@ -221,8 +254,16 @@ def _beside(lines: Sequence[Line], section: Section, systems: Systems) -> list[_
 def _cell(rows: Sequence[Row], section: Section) -> str:
     if not rows:
         return ABSENT
-    marks = "".join(f" [{number}]" for number in section.marks(rows))
-    return "\n".join(f"{value_text(row)}{marks}\n{interval_text(row)}".strip() for row in rows)
+    marks = _marks(rows, section)
+    return "\n".join(_text(row, marks) for row in rows)
+
+
+def _text(row: Row, marks: str = "") -> str:
+    return f"{value_text(row)}{marks}\n{interval_text(row)}".strip()
+
+
+def _marks(rows: Sequence[Row], section: Section) -> str:
+    return "".join(f" [{number}]" for number in section.marks(rows))
 
 
 def _label(key: SystemKey, row: Row | None, section: Section, systems: Systems) -> str:

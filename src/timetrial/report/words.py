@@ -83,6 +83,11 @@ MEASURE_LABELS: Final = {
     "op_launch": "smallest operation",
     "allreduce_bandwidth": "all-reduce bandwidth",
     "allreduce_latency": "all-reduce latency",
+    "inference_latency_p50": "latency of a prediction, p50",
+    "inference_latency_p90": "latency of a prediction, p90",
+    "inference_latency_p99": "latency of a prediction, p99",
+    "inference_latency_dawnbench": "latency by DAWNBench's rule",
+    "inference_throughput": "predicted examples per second",
 }
 _GROUPS: Final = (
     ("Quality", ("accuracy", "error", "gap", "loss", "auc")),

@@ -156,6 +156,15 @@ class GoesFurther(Protocol):
 
 
 @runtime_checkable
+class PredictsInParts(Protocol):
+    """An implementation whose `predict` computes no more than so many examples at once."""
+
+    @property
+    def predict_batch(self) -> int:
+        """How many these are; more of them are cut into such parts."""
+
+
+@runtime_checkable
 class PredictsWithDropout(Protocol):
     """An implementation that can leave its dropout on, for figures that were taken that way."""
 

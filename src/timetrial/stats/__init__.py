@@ -7,6 +7,7 @@ noise        A/A calibration of a machine
 bands        quality against time over several runs
 speedup      what more workers bring, from measured runs
 exchanges    what an all-reduce costs: a line fitted to measured times
+inference    what calls of a trained model took: percentiles, examples per second
 scaling      what a step of several workers will take, predicted
 rules        MLPerf's Olympic mean and convergence gate
 """

@@ -26,6 +26,7 @@ ALL: Final[tuple[SegmentName, ...]] = (
     "compile",
     "train",
     "measure",
+    "infer",
     "eval",
     "checkpoint",
     "log",
@@ -74,9 +75,10 @@ CLOCKS: Final[dict[str, Clock]] = {
     for clock in (
         _clock(
             "mlperf",
-            ALL,
+            tuple(name for name in ALL if name != "infer"),
             "From the first touch of the data to the evaluation that meets the target, that "
-            "evaluation included; never paused. The headline.",
+            "evaluation included; never paused. The headline. Inference timed after a run is not "
+            "in it.",
             "MLPerf Training rules (training_rules.adoc), 2025-12-09, read 2026-11-22",
             starts=("data",),
         ),

@@ -114,7 +114,7 @@ def speed_of(record: RunRecord) -> Speed | None:
         test_s=_last_test(record, events, eval_s, capacity),
         checkpoint_s=_mean_checkpoint(events),
         tear_down_s=every.get("teardown", 0.0) / record.attempts,
-        on_clock_s=sum(v for name, v in segments.items() if name not in START_UP),
+        on_clock_s=sum(v for name, v in segments.items() if name not in (*START_UP, "infer")),
         stolen=1 - _seconds_in(warm) / _wall_in(warm),
     )
 

@@ -39,6 +39,7 @@ from timetrial.launch.supervise import supervise
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
 from timetrial.spec import Build, Implementation, Lap, Point, Split, SplitName, Task, Workload
+from timetrial.stats.inference import TOLERANCE
 from timetrial.store import RunRecord, read_run
 from timetrial.testing import fakes, runs
 
@@ -79,6 +80,19 @@ class ImplementationContract:
         assert scores.shape == (len(test), case.work.task.dataset.classes)
         assert np.isfinite(scores).all()
         assert np.array_equal(made.predict(test.inputs), scores)
+
+    def test_scores_are_the_same_however_many_examples_are_asked_for_at_once(
+        self, case: ImplementationCase
+    ) -> None:
+        made = case.made()
+        made.advance(1)
+        test = case.splits["test"]
+        whole = made.predict(test)
+        allowed = TOLERANCE[case.work.precision] * np.abs(whole).max()
+        for rows in (slice(0, 1), slice(1, 2), slice(2, 7)):
+            scores = made.predict(test.inputs[rows])
+            assert isinstance(scores, np.ndarray)
+            assert np.abs(scores - whole[rows]).max() <= allowed
 
     def test_the_same_seed_gives_the_same_bits(self, case: ImplementationCase) -> None:
         pair = [case.made(), case.made()]

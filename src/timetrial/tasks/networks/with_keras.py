@@ -320,6 +320,8 @@ def weights_type(precision: Precision) -> str:
 class KerasNetwork:
     """The timed implementation."""
 
+    predict_batch = PREDICT_BATCH
+
     def __init__(self, work: Workload, splits: Mapping[SplitName, Split], lap: Lap) -> None:
         """Build the models and set the weights from the seed."""
         _check_backend()

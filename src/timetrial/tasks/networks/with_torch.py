@@ -75,6 +75,8 @@ class _Way(NamedTuple):
 class TorchNetwork:
     """The timed implementation."""
 
+    predict_batch = PREDICT_BATCH
+
     def __init__(self, work: Workload, splits: Mapping[SplitName, Split], lap: Lap) -> None:
         """Build the weights from the seed and put the training data on the device."""
         self._task = work.task

@@ -34,6 +34,8 @@ from timetrial.tasks.networks.with_jax.together import step_of
 class JaxNetwork:
     """The timed implementation."""
 
+    predict_batch = PREDICT_BATCH
+
     def __init__(self, work: Workload, splits: Mapping[SplitName, Split], lap: Lap) -> None:
         """Build the weights from the seed and put them on the device."""
         set_precision(work.precision)
