@@ -60,8 +60,11 @@ class Watcher(Protocol):
     def begin(self, plan: Plan, *, number: int, of: int | None) -> None:
         """Run `number` (from 1) of `of` begins; None: as many as it takes."""
 
-    def events(self, plan: Plan, events: Sequence[WorkerEvent]) -> None:
-        """The run's worker 0 wrote these; called about five times a second."""
+    def events(self, plan: Plan, events: Sequence[WorkerEvent]) -> bool | None:
+        """The run's worker 0 wrote these; called about five times a second.
+
+        Once it returns True the run is given up: it ends for good as `pruned`.
+        """
 
     def end(self, plan: Plan, result: Result) -> None:
         """The run has ended."""
@@ -123,6 +126,7 @@ class Batch:
         self._tasks: dict[str, owntask.Found] = {}
         self._begun = 0
         self._telling = threading.Lock()  # several runs at once have one watcher
+        self._planning = threading.Lock()
         self._total: int | None = 0
 
     def add(self, requests: Sequence[Request], seeds: int | Sequence[int]) -> None:
@@ -134,7 +138,8 @@ class Batch:
             (request, self.resolve(request, seed, "")) for request, seed in paired(requests, seeds)
         ]
         for request, draft in planned:
-            self._asked.append((request, self._create(draft)))
+            self._waiting.append(self._create(draft))
+            self._asked.append((request, self._waiting[-1][0]))
 
     def add_calibration(self, requests: Sequence[Request], pairs: int) -> None:
         """Plan pairs of runs of the very same work."""
@@ -143,7 +148,33 @@ class Batch:
                 draft = self.resolve(request, plan.new_seed(), "")
                 name = f"{self._name}-{index}-{number}"
                 for _ in range(2):
-                    self._create(msgspec.structs.replace(draft, calibration=name))
+                    self._waiting.append(
+                        self._create(msgspec.structs.replace(draft, calibration=name))
+                    )
+
+    def plan_one(
+        self, request: Request, seed: int, *, search: str | None, named: Callable[[str], None]
+    ) -> tuple[RunDir, Plan]:
+        """Plan one run beside those that wait, for `run_one`; several threads may do so.
+
+        `named` is told the name of its directory before its plan is written: without a plan a
+        directory is no run. `search` is what its plan says of the search that it is part of.
+
+        Raises:
+            UsageError and its kind: Something asked for is not possible.
+        """
+        with self._planning:
+            draft = self.resolve(request, seed, "")
+            return self._create(msgspec.structs.replace(draft, search=search), named)
+
+    def share(self, request: Request) -> float:
+        """Return which share of the free machines a run of the request takes; 1: it runs alone.
+
+        Raises:
+            UsageError and its kind: Something asked for is not possible.
+        """
+        todo = self.resolve(request, 0, "")
+        return farm.share_of(_launcher(todo), todo)
 
     def adopt(self, records: Sequence[RunRecord]) -> None:
         """Take over runs that exist and are not finished."""
@@ -162,7 +193,7 @@ class Batch:
             if kind not in rooms:
                 rooms[kind] = farm.share_of(_launcher(todo), todo)
             shares.append(rooms[kind])
-        farm.run_all(waiting, shares, self._run_one)
+        farm.run_all(waiting, shares, self._run_waiting)
 
     def work_until(self, requests: Sequence[Request], width: float, deadline: float) -> None:
         """Add runs of each system until its time to target is known to ± `width`.
@@ -307,29 +338,35 @@ class Batch:
             )
         return self._files[key]
 
-    def _create(self, draft: Plan) -> RunDir:
+    def _create(
+        self, draft: Plan, told: Callable[[str], None] = lambda name: None
+    ) -> tuple[RunDir, Plan]:
         kind = "-light" if draft.light else "-probe" if draft.probe_s is not None else ""
         _check_readable(draft)
         directory = create_run_dir(self._place, f"{draft.subject.name}{kind}-{self._name}")
         named = msgspec.structs.replace(draft, run=directory.path.name)
+        told(named.run)
         command.keep_copy(directory, named)
         write_atomically(directory.plan, pretty_json(named))
-        self._waiting.append((directory, named))
         self._all.append(directory)
         if self._total is not None:
             self._total += 1
-        return directory
+        return directory, named
 
-    def _run_one(self, waiting: tuple[RunDir, Plan], hear: farm.Hear) -> None:
-        directory, todo = waiting
+    def _run_waiting(self, run: tuple[RunDir, Plan], hear: farm.Hear) -> None:
+        self.run_one(run, hear)
+
+    def run_one(self, run: tuple[RunDir, Plan], hear: farm.Hear) -> Result:
+        """Run one planned run to its end, in this thread; `hear` as `farm.run_all` hands it out."""
+        directory, todo = run
         with self._telling:
             self._begun += 1
             self._watcher.begin(todo, number=self._begun, of=self._total)
 
-        def watch(events: Sequence[WorkerEvent]) -> None:
+        def watch(events: Sequence[WorkerEvent]) -> bool | None:
             hear()
             with self._telling:
-                self._watcher.events(todo, events)
+                return self._watcher.events(todo, events)
 
         result = supervise(
             directory,
@@ -340,6 +377,7 @@ class Batch:
         )
         with self._telling:
             self._watcher.end(todo, result)
+        return result
 
     def _describe_machine(self, directory: RunDir, todo: Plan) -> None:
         if todo.launcher not in ON_THIS_MACHINE:  # its machines are described by their agents

@@ -23,7 +23,11 @@ from timetrial.spec import (
     SplitName,
     Target,
     Task,
+    changeable,
+    changed_rules,
     for_workers,
+    rule,
+    with_rules,
 )
 from timetrial.spec.network import check_network, parse_network
 
@@ -141,6 +145,7 @@ class Plan(Record, frozen=True, kw_only=True):
     exchange: Exchange | None = None  # what is measured, in a run that learns nothing
     probe_s: float | None = None  # a probe: so many seconds of training, only to measure speed
     inference_s: float | None = None  # after training, time predictions for about so long
+    search: str | None = None  # the search that made it, and which of its trials; see tune
 
     @property
     def subject(self) -> Task | Exchange:
@@ -366,32 +371,24 @@ def apply_settings(task: Task, request: Request) -> tuple[Task, Rhythm]:
     rhythm: dict[str, object] = {"eval_every_steps": task.eval_every_steps}
     if request.probe_s is not None:
         rhythm["sample_every_s"] = PROBE_SAMPLE_S
-    rules: dict[str, object] = msgspec.to_builtins(task)
-    numbers = ("batch_size", "steps_max", "optimizer.learning_rate", "optimizer.momentum")
+    rules: dict[str, object] = {}
+    own = changeable(task)
     for key, value in request.settings.items():
-        if key in Rhythm.__struct_fields__ and key != "eval_every_steps":
+        if key in Rhythm.__struct_fields__:
             rhythm[key] = value
-        elif key == "eval_every_steps":
-            rhythm[key] = value
-            rules[key] = value if request.division == "open" else rules[key]
-        elif key in numbers:
-            if request.division != "open":
-                raise UsageError(
-                    f"--set {key}={value} changes a rule of the closed task {task.name}. "
-                    "Add --division open, or leave it out."
-                )
-            head, _, tail = key.partition(".")
-            if tail:
-                part = dict(rules[head])  # type: ignore[call-overload]
-                if tail not in part:
-                    raise UsageError(f"Task {task.name} has no {key}: its optimizer is {part}.")
-                rules[head] = {**part, tail: value}
-            else:
-                rules[head] = value
+            if key == "eval_every_steps" and request.division == "open":
+                rules[key] = value
+        elif key not in own:
+            raise UnknownNameError("key of --set", key, [*Rhythm.__struct_fields__, *own])
+        elif request.division != "open":
+            raise UsageError(
+                f"--set {key}={value} changes a rule of the closed task {task.name}. "
+                "Add --division open, or leave it out."
+            )
         else:
-            raise UnknownNameError("key of --set", key, [*Rhythm.__struct_fields__, *numbers])
+            rules[key] = value
     try:
-        changed = msgspec.convert(rules, Task, strict=False)
+        changed = with_rules(task, rules)
         looks = msgspec.convert(rhythm, Rhythm, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"A value of --set cannot be used: {error}.") from error
@@ -421,12 +418,26 @@ def _check_settings(
             waits = key in ("timeout_s", "lost_after_s")
             allowed = "above 0" if waits else "0 and more"
             possible = math.isfinite(value) and (value > 0 or (value == 0 and not waits))
-        else:  # of the optimizer
-            value = getattr(task.optimizer, key.partition(".")[2])
-            allowed = "a finite number"
-            possible = math.isfinite(value)
+        else:  # of the optimizer or its schedule
+            number = rule(task, key)
+            assert isinstance(number, bool | int | float)
+            counted = isinstance(number, int)
+            allowed = "0 and more" if counted else "a finite number"
+            possible = math.isfinite(number) and (number >= 0 or not counted)
         if not possible:
             raise UsageError(f"--set {key}={settings[key]} is not possible. Allowed: {allowed}.")
+
+
+def rules_of_its_own(plan: Plan) -> dict[str, object]:
+    """Return the rules of an open run that its task has otherwise, by dotted name.
+
+    {} in the closed division, and for a task that is not known here.
+    """
+    if plan.division != "open" or plan.learned is None or plan.learned.name not in TASKS.names():
+        return {}
+    task = plan.learned
+    base = variant_of(find_task(task.name), dataset=task.dataset.name, eval_split=task.eval_split)
+    return changed_rules(task, for_workers(base, plan.workers))
 
 
 def choose_precision(task: Task, precision: Precision | None) -> Precision:

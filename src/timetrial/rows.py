@@ -332,6 +332,38 @@ class Front(Record, frozen=True, kw_only=True):
     points: Sequence[FrontPoint]
 
 
+class SearchAxis(Record, frozen=True, kw_only=True):
+    """One rule that a search chose: a range, or choices by their names."""
+
+    name: str
+    scale: Literal["linear", "log", "log-one-minus"]  # the last: per decade of 1 - value
+    low: float
+    high: float
+    choices: Sequence[str] = ()  # where there are any, a value is a place among them
+    importance: float | None = None  # share of what varies that it decides
+
+
+class SearchPoint(Record, frozen=True, kw_only=True):
+    """One trial of a search, by its own run."""
+
+    trial: int
+    at: Sequence[float]  # its values, in the order of the axes
+    value: float | None  # None: it missed the target, was given up or failed
+    part: Literal["winner", "leader", "reference", "trial"]
+    words: str  # what became of it
+
+
+class Search(Record, frozen=True, kw_only=True):
+    """All trials of a search, for the picture of value by rule."""
+
+    title: str
+    task: str
+    measure: str
+    unit: str
+    axes: Sequence[SearchAxis]
+    points: Sequence[SearchPoint]
+
+
 class Findings(Record, frozen=True, kw_only=True):
     """All that one report shows."""
 
@@ -354,3 +386,4 @@ class Findings(Record, frozen=True, kw_only=True):
     inferences: Sequence[Inference] = ()
     fronts: Sequence[Front] = ()
     limits: Sequence[Limit] = ()
+    searches: Sequence[Search] = ()

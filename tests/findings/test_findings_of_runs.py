@@ -10,11 +10,13 @@ import pytest
 
 from timetrial import findings, store
 from timetrial.engine.events import Exited
+from timetrial.errors import UsageError
 from timetrial.launch.local import LocalLauncher
 from timetrial.launch.supervise import supervise
 from timetrial.machine import gather
+from timetrial.plan import find_task
 from timetrial.rows import Findings, Row
-from timetrial.spec import Target
+from timetrial.spec import Target, with_rules
 from timetrial.stats import clocks, measures
 from timetrial.store import RunRecord
 from timetrial.testing import fakes, runs
@@ -225,3 +227,37 @@ def test_calibration_pairs_are_noise_and_no_system(records: list[RunRecord]):
 def test_no_runs_give_no_rows():
     found = assembled([])
     assert (list(found.rows), list(found.curves), list(found.runs)) == ([], [], [])
+
+
+def test_runs_of_a_search_are_in_no_estimate(records: list[RunRecord]):
+    chosen = with_plan(records[0], search="a search: trial 3")
+    found = assembled([chosen, records[1]])
+    assert row_of(list(found.rows), "time_to_target", "mlperf").n == 1
+    assert any("1 of 2 runs belong to a search" in note for note in found.notes)
+
+
+def test_open_runs_of_other_rules_are_compared_where_they_share_the_goal(
+    records: list[RunRecord],
+):
+    digits = find_task("digits-cnn")
+
+    def side(division: str, **rules: object) -> findings.Group:
+        task = with_rules(digits, rules)
+        own = [
+            with_plan(record, learned=task, task_hash=task.hash(), division=division)
+            for record in records[:2]
+        ]
+        [group] = findings.group_runs(own)
+        return group
+
+    closed = side("closed")
+    tuned = side("open", **{"batch_size": 32, "eval_every_steps": 34})
+    assert "batch_size 32, eval_every_steps 34" in tuned.system.name
+    assert "batch_size" not in closed.system.name
+    verdict = findings.verdict_between(tuned, closed, TARGET)
+    assert verdict.ratio == 1.0
+    assert any("A has rules of its own" in note for note in verdict.notes)
+    with pytest.raises(UsageError, match="examples between two evaluations"):
+        findings.verdict_between(side("open", eval_every_steps=34), closed, TARGET)
+    with pytest.raises(UsageError, match="different rules"):
+        findings.verdict_between(side("closed", batch_size=32, eval_every_steps=34), closed, TARGET)

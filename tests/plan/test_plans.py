@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import timetrial as tt
 from timetrial.errors import UnknownNameError, UsageError
 from timetrial.plan import Plan, Request, apply_settings, choose_target, find_task, grid
+from timetrial.spec import changed_rules, rule
 
 
 def test_all_systems_are_run_in_turn_within_each_seed() -> None:
@@ -162,6 +163,35 @@ def test_a_rule_that_no_plan_can_hold_is_refused(key: str, value: str | float) -
     asked = Request(task="digits-cnn", division="open", settings={key: value})
 
     with pytest.raises(UsageError, match=rf"--set {key}={value} is not possible.*finite"):
+        apply_settings(find_task("digits-cnn"), asked)
+
+
+OPEN_RULES = {
+    "optimizer.nesterov": ("false", False),
+    "optimizer.weight_decay": ("0.001", 0.001),
+    "optimizer.schedule.warmup_steps": ("17", 17),
+}
+
+
+@pytest.mark.parametrize("key", OPEN_RULES)
+def test_every_number_and_switch_of_the_optimizer_can_be_set_in_the_open_division(key: str) -> None:
+    given, expected = OPEN_RULES[key]
+    asked = Request(task="digits-cnn", division="open", settings={key: given})
+
+    changed, _ = apply_settings(find_task("digits-cnn"), asked)
+
+    assert rule(changed, key) == expected
+    assert changed_rules(changed, find_task("digits-cnn")) == {key: expected}
+    with pytest.raises(UsageError, match="--division open"):
+        apply_settings(find_task("digits-cnn"), msgspec.structs.replace(asked, division="closed"))
+
+
+def test_a_negative_count_is_refused() -> None:
+    asked = Request(
+        task="digits-cnn", division="open", settings={"optimizer.schedule.warmup_steps": -1}
+    )
+
+    with pytest.raises(UsageError, match="0 and more"):
         apply_settings(find_task("digits-cnn"), asked)
 
 

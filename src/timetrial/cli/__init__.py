@@ -26,6 +26,7 @@ from timetrial.cli import (
     report,
     run,
     show,
+    tune,
     verify,
 )
 from timetrial.errors import TimetrialError
@@ -75,6 +76,7 @@ app.command("probe")(forecasts.probe)
 app.command("predict")(forecasts.predict)
 app.command("recommend")(forecasts.recommend)
 app.command("price")(price.price)
+app.command("tune")(tune.tune)
 app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
 app.command("machine")(machine.machine)

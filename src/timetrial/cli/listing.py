@@ -23,6 +23,7 @@ KINDS: Final = (
     "prices",
     "references",
     "runs",
+    "spaces",
     "suites",
     "tasks",
 )
@@ -112,6 +113,23 @@ def _suites(_store: Path | None) -> list[dict[str, object]]:
         }
         for name in REGISTRY.names()
     ]
+
+
+def _spaces(_store: Path | None) -> list[dict[str, object]]:
+    from timetrial.tune.space import read_space, shipped
+
+    return [
+        {"space": name, "what": read_space(name).title, "source": read_space(name).source}
+        for name in shipped()
+    ]
+
+
+def _space_records(_store: Path | None) -> list[dict[str, object]]:
+    import msgspec
+
+    from timetrial.tune.space import read_space, shipped
+
+    return [{"space": name, **msgspec.structs.asdict(read_space(name))} for name in shipped()]
 
 
 def _frameworks(_store: Path | None) -> list[dict[str, object]]:
@@ -288,6 +306,7 @@ _RECORDS: Final[Mapping[str, Callable[[Path | None], object]]] = {
     "prices": _price_records,
     "references": _reference_rows,
     "runs": _run_lines,
+    "spaces": _space_records,
 }
 _LISTERS: Final = {
     "algorithms": _algorithms,
@@ -298,6 +317,7 @@ _LISTERS: Final = {
     "prices": _prices,
     "references": _references,
     "runs": _runs,
+    "spaces": _spaces,
     "suites": _suites,
     "tasks": _tasks,
 }

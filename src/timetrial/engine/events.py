@@ -27,8 +27,12 @@ SegmentName: TypeAlias = Literal[
     "teardown",
 ]
 Status: TypeAlias = Literal[
-    "reached", "budget", "diverged", "out_of_memory", "timeout", "killed", "error"
+    "reached", "budget", "diverged", "out_of_memory", "timeout", "killed", "error", "pruned"
 ]
+"""pruned: a search gave the run up, as others were better by then (tune).
+
+The worker was asked to stop and saved its state; its own last word has no status.
+"""
 PARTS: Final = ("data", "forward", "backward", "communication", "optimizer", "fused")
 """fused: forward, backward and optimizer are one compiled program and cannot be told apart."""
 

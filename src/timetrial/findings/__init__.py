@@ -66,7 +66,13 @@ from timetrial.findings.pictures import (
 )
 from timetrial.findings.repricing import Repriced, Wanted, choice_of, reprice
 from timetrial.findings.scaling import Family, families, scaling_of, speed_up_rows
-from timetrial.findings.verdicts import noise_note, noise_of, verdict_between, verdicts_of
+from timetrial.findings.verdicts import (
+    noise_note,
+    noise_of,
+    verdict_between,
+    verdicts_of,
+    work_notes,
+)
 from timetrial.rows import Findings, Row, Scaling
 from timetrial.store import RunRecord
 
@@ -103,6 +109,7 @@ __all__ = [
     "time_row",
     "times_of",
     "verdict_between",
+    "work_notes",
 ]
 
 
@@ -127,6 +134,12 @@ def assemble(
         notes.append(
             f"{len(open_runs)} of {len(records)} runs are not finished and are left out; "
             "finish them with: timetrial run --resume"
+        )
+    searched = sum(record.plan.search is not None for record in records)
+    if searched:
+        notes.append(
+            f"{searched} of {len(records)} runs belong to a search, which chose among them: they "
+            "are in no estimate; timetrial tune shows them"
         )
     noise = noise_of(records)
     if noise is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from timetrial import frameworks, machine, units
-from timetrial.plan import Plan
+from timetrial.plan import Plan, rules_of_its_own
 from timetrial.scripted import command
 from timetrial.spec import Target, Task
 from timetrial.store import RunRecord
@@ -74,7 +74,8 @@ def group_runs(records: Sequence[RunRecord]) -> list[Group]:
     """Return the runs by system.
 
     Left out: runs that never began or can still go on, those of an A/A calibration, which share
-    their seeds on purpose, probes, and those that measure (`exchanges.exchange_groups`).
+    their seeds on purpose, probes, those that a search chose among, and those that measure
+    (`exchanges.exchange_groups`).
     """
     groups: dict[System, list[RunRecord]] = {}
     for record in records:
@@ -84,9 +85,14 @@ def group_runs(records: Sequence[RunRecord]) -> list[Group]:
 
 
 def counts(record: RunRecord) -> bool:
-    """Return whether a run has ended and is in estimates; a probe is none of them."""
+    """Return whether a run has ended and is in estimates.
+
+    A probe is none of them, nor is a run of a search: the best of many runs is better than the next
+    run of its settings will be.
+    """
     plan = record.plan
-    return record.status is not None and plan.calibration is None and plan.probe_s is None
+    aside = (plan.calibration, plan.probe_s, plan.search)
+    return record.status is not None and aside == (None, None, None)
 
 
 def system_of(record: RunRecord) -> System:
@@ -210,6 +216,8 @@ def _choices(plan: Plan) -> list[str]:
         chosen.append(f"budget {units.duration(plan.budget_s)}")
     if plan.inference_s is not None:
         chosen.append(f"inference {units.duration(plan.inference_s)}")
+    if not plan.script:
+        chosen += [f"{name} {value}" for name, value in rules_of_its_own(plan).items()]
     return chosen
 
 

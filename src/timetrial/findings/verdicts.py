@@ -18,7 +18,7 @@ from timetrial.findings.groups import (
     workers_words,
 )
 from timetrial.rows import Verdict
-from timetrial.spec import Target
+from timetrial.spec import Target, goal_differences
 from timetrial.stats import clocks, compare, measures, noise
 from timetrial.store import RunRecord
 
@@ -30,11 +30,7 @@ def verdict_between(a: Group, b: Group, target: Target, *, clock: str = clocks.H
         UsageError: They are not the same work.
     """
     if a.system.task_hash != b.system.task_hash:
-        raise UsageError(
-            f"These are not the same work: {a.system.task} ({a.system.task_hash[:8]}) and "
-            f"{b.system.task} ({b.system.task_hash[:8]}) have different rules. "
-            "Compare runs of one task and version."
-        )
+        _check_goal(a, b)
     rule = clocks.find_clock(clock)
     sides, failed = [], 0
     for group in (a, b):
@@ -67,6 +63,27 @@ def verdict_between(a: Group, b: Group, target: Target, *, clock: str = clocks.H
     )
 
 
+def _check_goal(a: Group, b: Group) -> None:
+    """Refuse two sets of rules that do not lead to one goal; the open division may have its own.
+
+    Raises:
+        UsageError: They are not the same work.
+    """
+    names = " and ".join(f"{side.system.task} ({side.system.task_hash[:8]})" for side in (a, b))
+    if {a.system.division, b.system.division} == {"closed"}:
+        raise UsageError(
+            f"These are not the same work: {names} have different rules. "
+            "Compare runs of one task and version."
+        )
+    apart = goal_differences(a.task, b.task)
+    if apart:
+        raise UsageError(
+            f"These are not the same work: {names} differ in their {' and '.join(apart)}. In the "
+            "open division other rules may differ, these may not: a time to a target is that of "
+            "the same data, looked at as often."
+        )
+
+
 def work_notes(a: Group, b: Group) -> list[str]:
     """Say that a side of the open division did not do the task's own work."""
     scripts = [bool(group.runs[-1].plan.script) for group in (a, b)]
@@ -82,6 +99,8 @@ def work_notes(a: Group, b: Group) -> list[str]:
         b.system.framework,
     ):
         return ["not the same work: scripts of the open division choose their own"]
+    if a.system.task_hash != b.system.task_hash:
+        return ["not the same work: both sides have rules of their own (open)"]
     return []
 
 

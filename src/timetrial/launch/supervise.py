@@ -37,8 +37,12 @@ GRACE_S: Final = 10.0  # for the other workers, once one has ended
 EXIT_DISK: Final = 74
 EXIT_ASKED: Final = 75
 
-Watch = Callable[[Sequence[WorkerEvent]], None]
-"""Called with the worker's new events, about five times a second, also when there are none."""
+Watch = Callable[[Sequence[WorkerEvent]], bool | None]
+"""Called with the worker's new events, about five times a second, also when there are none.
+
+Once it returns True the run is given up: the workers are asked to save and end, and the run ends
+for good as `pruned`.
+"""
 
 
 class Result(NamedTuple):
@@ -134,13 +138,14 @@ class _Left(NamedTuple):
     exits: Mapping[int, Exit]
     timed_out: bool
     outlived: Sequence[int]  # workers that were killed because another had ended long before
+    given_up: bool
 
 
 def _attend(
     run: RunDir, plan: Plan, launcher: Launcher, attempt: int, *, log: LogWriter, watch: Watch
 ) -> _Left:
     offset = run.events(0).stat().st_size if run.events(0).exists() else 0
-    timed_out = interrupted = False
+    timed_out = interrupted = given_up = False
     outlived: Sequence[int] = ()
     look_at = 0.0
     grace_over = float("inf")
@@ -162,7 +167,9 @@ def _attend(
                     events: list[WorkerEvent] = []
                     if run.events(0).exists():
                         events, offset = WORKER_LOG.read_from(run.events(0), offset)
-                    watch(events)
+                    if watch(events) and not given_up:
+                        given_up = True
+                        job.ask_to_stop()
                 time.sleep(POLL_S)
                 exits = job.poll()
             except KeyboardInterrupt:
@@ -179,7 +186,7 @@ def _attend(
         watch(WORKER_LOG.read_from(run.events(0), offset)[0])
     if interrupted:
         raise KeyboardInterrupt
-    return _Left(exits, timed_out, outlived)
+    return _Left(exits, timed_out, outlived, given_up)
 
 
 def _log_beginnings(job: Job, attempt: int, *, log: LogWriter, watch: Watch) -> int:
@@ -275,6 +282,8 @@ def _judge(run: RunDir, left: _Left, attempt: int) -> Result:
         )
     own = words[0]
     assert own is not None
+    if own.status is None and left.given_up:
+        return Result("pruned", "given up: others were better by then")
     return Result(own.status, own.detail)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from timetrial.report.words import metric_unit, trimmed
 from timetrial.rows import Curve, StepCurve
-from timetrial.units import bytes_, duration, percent, quantity
+from timetrial.units import bytes_, duration, percent, quantity, significant
 
 _LOG_FROM: Final = 8.0  # longest over shortest curve: beyond it a linear axis hides the short one
 _CLOCK_STEPS: Final = (10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 21600)
@@ -176,3 +176,10 @@ def count_axis(counts: Sequence[int]) -> Axis:
     """Return the logarithmic axis of numbers of examples, a tick for each: they lie far apart."""
     ticks = tuple(Tick(count, f"{count:,}") for count in counts)
     return Axis(counts[0] / 1.6, counts[-1] * 1.6, ticks, log=True)
+
+
+def number_axis(low: float, high: float, count: int, *, log: bool = False) -> Axis:
+    """Return an axis of plain numbers that holds both ends, with about `count` ticks."""
+    if log:
+        return _log_axis(low, high, count, lambda value: trimmed(significant(value, 2)))
+    return value_axis([low, high], "1", count, whole=False)

@@ -31,6 +31,7 @@ from timetrial.report.page_front import front_body
 from timetrial.report.page_inference import inference_body
 from timetrial.report.page_limits import limit_body
 from timetrial.report.page_scaling import study_body
+from timetrial.report.page_search import search_body
 from timetrial.report.page_suites import curve_figure, suite_body
 from timetrial.report.page_tables import SectionTables, linked, runs_table, text
 from timetrial.report.scaling_words import studies
@@ -106,6 +107,7 @@ def _navigation(findings: Findings, found: Sequence[Section]) -> str:
         (f"w{n}", text(f"{study.task}, workers"))
         for n, study in enumerate(studies(findings.scalings), 1)
     ]
+    links += [(f"x{n}", "Search") for n, _ in enumerate(findings.searches, 1)]
     links += [(f"t{place}", text(section.task)) for place, section in enumerate(found, 1)]
     links += [("runs", "Runs")] if findings.runs else []
     links += [("machines", "Machines")] if findings.machines else []
@@ -129,6 +131,10 @@ def _main(findings: Findings, found: Sequence[Section], systems: Systems) -> lis
     parts += [
         _block(f"w{n}", text(study.title), study_body(study, f"w{n}"))
         for n, study in enumerate(studies(findings.scalings), 1)
+    ]
+    parts += [
+        _block(f"x{n}", text(f"Search: {search.title}"), search_body(search, f"x{n}"))
+        for n, search in enumerate(findings.searches, 1)
     ]
     parts += [_section(section, systems, f"t{place}") for place, section in enumerate(found, 1)]
     if findings.runs:

@@ -60,7 +60,8 @@ def _table(table: Table, identity: str) -> str:
         heading = f'<th class="group" scope="rowgroup" colspan="{len(cells)}">{text(group)}</th>'
         rows = "".join(_line(line, names, values, footnotes, identity) for line in lines)
         bodies.append(f'<tbody class="grouped"><tr>{heading}</tr>{rows}</tbody>')
-    caption = text("This machine beside what was published")
+    published = any(line.origin == "published" for line in table.lines)
+    caption = text("This machine beside what was published" if published else table.title)
     return scroll(f"{identity}-table", caption, head(cells) + "".join(bodies), kind="measures")
 
 
@@ -116,8 +117,10 @@ def _notes(table: Table, identity: str) -> str:
     )
     if not items and not numbered:
         return ""
+    published = any(line.origin == "published" for line in table.lines)
+    heading = "What is not comparable, and why" if published else "Notes"
     return (
-        "<h3>What is not comparable, and why</h3>"
+        f"<h3>{heading}</h3>"
         + (f'<ul class="notes">{items}</ul>' if items else "")
         + (f'<ol class="notes">{numbered}</ol>' if numbered else "")
     )

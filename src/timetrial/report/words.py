@@ -30,6 +30,8 @@ MEASURE_LABELS: Final = {
     "wall": "wall time",
     "run_time": "time of a run",
     "cost_per_run": "cost per run",
+    "cost_to_target": "cost to target",
+    "tuned_over_reference": "tuned over reference",
     "fit_gpu_busy": "GPU busy in training",
     "fit_gpus_busy": "GPUs busy in training",
     "fit_cores_used": "cores used in training",
@@ -306,10 +308,14 @@ def verdict_text(verdict: Verdict, names: tuple[str, str], target: str | None) -
     if verdict.verdict == "not distinguishable":
         return _undecided(verdict, f"{task}: {a} and {b} cannot be told apart by {what}")
     fast, slow = (a, b) if verdict.verdict == "A faster" else (b, a)
-    invert = verdict.verdict == "A faster"
+    more_is_better = verdict.measure.startswith("accuracy")
+    invert = (verdict.verdict == "A faster") is not more_is_better
     ratio = _factor(verdict.ratio, invert=invert)
     ends = [_factor(verdict.low, invert=invert), _factor(verdict.high, invert=invert)]
     low, high = reversed(ends) if invert else ends
+    if more_is_better:
+        more = f"{ratio} times the {what} that it has with {slow}"
+        return f"With {fast}, {task} has {more} ({_evidence(verdict, low, high)})."
     times = "faster than" if ratio == UNKNOWN else f"{ratio} times as fast as"
     does = f"reaches {goal} {times}" if headline else f"is {times}"
     by = "" if headline else f" by {what}"

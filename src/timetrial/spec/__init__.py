@@ -6,10 +6,21 @@ rules     the records that decide a task
 exchange  the record that decides a measurement between workers
 shapes    the layers in their places: shapes, parameter counts
 scaling   what several workers make of the rules
+changing  rules by dotted name: what may be changed one by one, what must be shared
 network   the emulated network between them
 contract  what an implementation is handed, and what it must offer
 """
 
+from timetrial.spec.changing import (
+    RHYTHM_TOLERANCE,
+    Value,
+    changeable,
+    changed_rules,
+    goal_differences,
+    rhythm_gap,
+    rule,
+    with_rules,
+)
 from timetrial.spec.contract import (
     Adaptive,
     Bins,
@@ -93,6 +104,7 @@ __all__ = [
     "ITEM_BYTES",
     "MALFORMED",
     "PROSE",
+    "RHYTHM_TOLERANCE",
     "Activation",
     "Adaptive",
     "BatchNorm",
@@ -157,15 +169,22 @@ __all__ = [
     "Target",
     "Task",
     "TrainView",
+    "Value",
     "Work",
     "Workload",
+    "changeable",
+    "changed_rules",
     "encoded",
     "expected_sum",
     "for_workers",
+    "goal_differences",
     "parameter_count",
     "placed",
     "read_record_types",
+    "rhythm_gap",
+    "rule",
     "step_work",
     "walk",
     "width_of",
+    "with_rules",
 ]

@@ -1,0 +1,174 @@
+"""Search spaces: what they may name, and what a point of one means for a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from timetrial.errors import UnknownNameError, UsageError
+from timetrial.plan import find_task
+from timetrial.spec import RHYTHM_TOLERANCE, goal_differences, rhythm_gap, with_rules
+from timetrial.tune.space import (
+    Parameter,
+    SearchSpace,
+    default_space,
+    fit_space,
+    point_of,
+    read_space,
+    settings_of,
+    shipped,
+)
+
+MNIST = find_task("mnist-cnn")
+DIGITS = find_task("digits-cnn")
+
+
+def space(**parameters: Parameter) -> SearchSpace:
+    named = {name.replace("__", "."): one for name, one in parameters.items()}
+    return SearchSpace(title="test", source="test", parameters=named)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_space_has_its_source_and_fits_a_task(name: str) -> None:
+    found = read_space(name)
+
+    assert found.source
+    assert found.url is not None
+    assert found.read_on is not None
+    assert fit_space(found, MNIST).chosen
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("mnist-cnn", "lcbench-sgd"),
+        ("digits-cnn", "lcbench-sgd"),
+        ("fashion-mnist-cnn", "lcbench-sgd"),
+        ("cifar10-resnet20-v2", "algoperf-nesterov"),  # its rate falls at given steps
+    ],
+)
+def test_a_task_gets_a_space_that_fits_it(task: str, expected: str) -> None:
+    assert default_space(find_task(task)) == expected
+
+
+def test_a_task_without_such_rules_has_no_space() -> None:
+    with pytest.raises(UsageError, match="--space FILE"):
+        default_space(find_task("breast-cancer-logreg"))
+
+
+@pytest.mark.parametrize("size", [16, 50, 64, 100, 128, 256, 333, 512])
+@pytest.mark.parametrize("task", [MNIST, DIGITS, find_task("fashion-mnist-cnn")])
+def test_another_mini_batch_leaves_evaluations_and_end_where_they_were(task, size: int) -> None:
+    fitted = fit_space(space(batch_size=Parameter(low=16, high=512, scale="log")), task)
+
+    settings = settings_of(fitted, task, {"batch_size": size})
+    changed = with_rules(task, settings)
+
+    assert changed.batch_size == size
+    assert abs(rhythm_gap(changed, task)) <= RHYTHM_TOLERANCE
+    assert goal_differences(changed, task) == []
+    epochs = changed.steps_max / changed.steps_per_epoch
+    assert epochs == pytest.approx(task.steps_max / task.steps_per_epoch, rel=0.01)
+
+
+def test_what_is_counted_in_steps_covers_the_same_examples() -> None:
+    fitted = fit_space(space(batch_size=Parameter(choices=(32, 64))), DIGITS)
+
+    settings = settings_of(fitted, DIGITS, {"batch_size": 32})
+
+    assert settings["eval_every_steps"] == 34  # an epoch of 1,077 in mini-batches of 32
+    assert settings["steps_max"] == 40 * 34
+    assert settings["optimizer.schedule.warmup_steps"] == 2 * 34
+    decay = settings_of(
+        fit_space(space(batch_size=Parameter(choices=(64, 128))), MNIST), MNIST, {"batch_size": 64}
+    )
+    assert decay["optimizer.schedule.rate"] == 5e-6
+    assert decay["eval_every_steps"] == 400
+
+
+def test_the_task_s_own_mini_batch_moves_nothing() -> None:
+    fitted = fit_space(space(batch_size=Parameter(choices=(32, 64))), DIGITS)
+
+    assert settings_of(fitted, DIGITS, {"batch_size": 64}) == {"batch_size": 64}
+
+
+def test_numbers_can_be_typed_again() -> None:
+    fitted = fit_space(space(optimizer__momentum=Parameter(low=0, high=1)), MNIST)
+
+    settings = settings_of(fitted, MNIST, {"optimizer.momentum": 0.123456789})
+
+    assert settings == {"optimizer.momentum": 0.1235}
+
+
+def test_the_task_s_own_settings_are_a_point_where_the_space_holds_them() -> None:
+    lcbench = fit_space(read_space("lcbench-sgd"), MNIST)
+    nesterov = fit_space(read_space("algoperf-nesterov"), MNIST)
+
+    assert point_of(lcbench, MNIST) == {
+        "batch_size": 128,
+        "optimizer.learning_rate": 0.05,
+        "optimizer.momentum": 0.9,
+    }
+    assert point_of(nesterov, MNIST) is None  # it has the other form of momentum
+
+
+REFUSED = [
+    ({"eval_every_steps": Parameter(low=1, high=9)}, "stays the task's"),
+    ({"targets": Parameter(low=1, high=9)}, "stays the task's"),
+    ({"optimizer.rate": Parameter(low=0, high=1)}, "optimizer.learning_rate"),
+    ({"batch_size": Parameter(low=1, high=5000)}, "2.5 %"),
+    ({"batch_size": Parameter(low=0, high=64)}, "1 to 60000"),
+    ({"batch_size": Parameter(low=16.5, high=64)}, "whole numbers"),
+    ({"optimizer.momentum": Parameter(low=0.9, high=0.1)}, "low below high"),
+    ({"optimizer.momentum": Parameter(low=0.5, high=1.0, scale="log-one-minus")}, "below 1"),
+    ({"optimizer.learning_rate": Parameter(low=0, high=1, scale="log")}, "above 0"),
+    ({"optimizer.learning_rate": Parameter()}, "low and high"),
+    ({"optimizer.nesterov": Parameter(low=0, high=1)}, "true, false"),
+    ({"optimizer.nesterov": Parameter(choices=(1, 0))}, "cannot take 1"),
+    ({"optimizer.momentum": Parameter(choices=(0.9,))}, "nothing to choose"),
+    ({}, "nothing to choose"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "said"), REFUSED)
+def test_a_space_that_no_search_can_follow_is_refused(
+    parameters: dict[str, Parameter], said: str
+) -> None:
+    asked = SearchSpace(title="test", source="test", parameters=parameters)
+
+    with pytest.raises(UsageError, match=said):
+        fit_space(asked, MNIST)
+
+
+def test_steps_of_a_falling_rate_forbid_another_mini_batch() -> None:
+    with pytest.raises(UsageError, match="Leave batch_size out"):
+        fit_space(read_space("lcbench-sgd"), find_task("cifar10-resnet20-v2"))
+
+
+def test_a_file_says_which_key_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text('title = "t"\nsource = "s"\n[parameters]\nbatch_size = { lo = 1, high = 2 }\n')
+
+    with pytest.raises(UsageError, match=r"space.toml.*`lo`"):
+        read_space(file)
+    with pytest.raises(UsageError, match="No such file"):
+        read_space(tmp_path / "other.toml")
+    with pytest.raises(UnknownNameError, match="Did you mean 'lcbench-sgd'"):
+        read_space("lcbench")
+
+
+def test_a_space_of_one_s_own_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    file = tmp_path / "space.toml"
+    file.write_text(page.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+
+    found = fit_space(read_space(file), DIGITS)
+
+    assert list(found.chosen) == [
+        "optimizer.learning_rate",
+        "optimizer.momentum",
+        "optimizer.nesterov",
+    ]
+    assert msgspec.convert(msgspec.to_builtins(found), SearchSpace) == found
