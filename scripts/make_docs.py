@@ -15,11 +15,12 @@ import msgspec
 
 from timetrial.algorithms.page import render_algorithms
 from timetrial.engine.events import LauncherEvent, WorkerEvent
+from timetrial.examine.request import find as find_examination
 from timetrial.exchange.request import find
 from timetrial.machine import Ceilings
-from timetrial.plan import MEASUREMENTS, TASKS, Plan, find_task
+from timetrial.plan import EXAMINATIONS, MEASUREMENTS, TASKS, Plan, find_task
 from timetrial.rows import Findings, Row
-from timetrial.taskpage import render_exchange, render_task
+from timetrial.taskpage import render_examination, render_exchange, render_task
 
 ROOT = Path(__file__).parent.parent
 ALGORITHMS = """# How several workers learn together
@@ -62,6 +63,9 @@ def made() -> dict[str, str]:
     files = {f"docs/tasks/{task.name}.md": render_task(task) for task in tasks}
     measured = [found for name in MEASUREMENTS.names() if (found := find(name)) is not None]
     files |= {f"docs/tasks/{exchange.name}.md": render_exchange(exchange) for exchange in measured}
+    named = [find_examination(name) for name in EXAMINATIONS.names()]
+    examined = [found for found in named if found is not None]
+    files |= {f"docs/tasks/{one.name}.md": render_examination(one) for one in examined}
     lines = [
         "# Tasks",
         "",
@@ -79,6 +83,11 @@ def made() -> dict[str, str]:
         f"| [{exchange.name}]({exchange.name}.md) | nothing, it measures: {exchange.title} | none "
         f"| {', '.join(exchange.implementations)} |"
         for exchange in measured
+    ]
+    lines += [
+        f"| [{one.name}]({one.name}.md) | nothing, it examines: {one.title} | none "
+        f"| {', '.join(one.implementations)} |"
+        for one in examined
     ]
     files["docs/tasks/README.md"] = "\n".join(lines) + "\n"
     files["docs/algorithms.md"] = ALGORITHMS + render_algorithms()

@@ -26,7 +26,7 @@ from timetrial.ceilings import children, session
 from timetrial.errors import UsageError
 from timetrial.findings.ceilings import ceiling_rows
 from timetrial.machine import Ceilings, kept
-from timetrial.plan import MEASUREMENTS, Plan, Request
+from timetrial.plan import Plan, Request, learns
 from timetrial.prices import Book
 from timetrial.results import Rows, Runs
 from timetrial.rows import Verdict
@@ -103,7 +103,7 @@ def _check_numbers(
 
 def _check_learned(requests: Sequence[Request], *, until: float | None, calibrate: int) -> None:
     """Refuse what only runs with a target can do, for those that measure."""
-    names = [request.task for request in requests if request.task in MEASUREMENTS.names()]
+    names = [request.task for request in requests if not learns(request.task)]
     if names and until is not None:
         raise UsageError(
             f"--until adds runs until a time to target is known, and {names[0]} has no target. "

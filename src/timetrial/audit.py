@@ -23,12 +23,14 @@ from timetrial.engine.events import (
     WorkerEvent,
 )
 from timetrial.errors import FormatError, TimetrialError
+from timetrial.examine import request as examining
+from timetrial.examine.outcome import standing
 from timetrial.exchange import request as measuring
 from timetrial.plan import find_task, variant_of
 from timetrial.rundir import RunDir, sha256, unseal
 from timetrial.scripted import command
 from timetrial.scripted.claims import largest_gap
-from timetrial.spec import Exchange, Record, for_workers
+from timetrial.spec import Examination, Exchange, Record, for_workers
 from timetrial.stats import communication, inference, measures
 from timetrial.store import RunRecord
 
@@ -227,7 +229,9 @@ def rules_known(record: RunRecord) -> Check:
     if plan.subject.hash() != plan.task_hash:
         return Check(name="rules", ok=False, detail="plan.json: the task's hash is not its rules'")
     if plan.exchange is not None:
-        return _exchange_known(plan.exchange)
+        return _unlearned_known(plan.exchange, measuring.find)
+    if plan.examination is not None:
+        return _unlearned_known(plan.examination, examining.find)
     if plan.division == "open":
         return Check(name="rules", ok=True, detail="open division")
     try:
@@ -248,6 +252,8 @@ def target_claimed(record: RunRecord) -> Check:
         return Check(name="status", ok=True, detail="unfinished")
     if record.plan.exchange is not None:
         return _all_exchanged(record, record.plan.exchange)
+    if record.plan.examination is not None:
+        return _all_found(record, record.plan.examination)
     target = record.plan.target or record.plan.task.targets[-1]
     time = measures.time_to_target(record, target)
     met = time is not None and time.reached
@@ -257,9 +263,11 @@ def target_claimed(record: RunRecord) -> Check:
     return Check(name="status", ok=ok, detail=detail)
 
 
-def _exchange_known(planned: Exchange) -> Check:
+def _unlearned_known(
+    planned: Exchange | Examination, find: Callable[[str], Exchange | Examination | None]
+) -> Check:
     try:
-        here = measuring.find(planned.name)
+        here = find(planned.name)
     except TimetrialError:
         here = None
     if here is None:
@@ -281,6 +289,28 @@ def _all_exchanged(record: RunRecord, planned: Exchange) -> Check:
     claimed = record.done is not None and record.done.status == "reached"
     detail = f"{missing} arrays of {len(wanted) * record.plan.workers} are not in the logs"
     return Check(name="status", ok=not (claimed and missing), detail=detail)
+
+
+def _all_found(record: RunRecord, planned: Examination) -> Check:
+    """An examination that says `reached` did all its steps, and has a finding for all they seek.
+
+    Its files are those that the log names, byte for byte.
+    """
+    stands = standing(record.worker)
+    steps = planned.chosen(light=record.plan.light)
+    wanted = [sought.measure for step in steps for sought in step.seeks]
+    missing = [name for name in wanted if name not in stands.found]
+    missing += [f"step {step.name}" for step in steps if step.name not in stands.completed]
+    claimed = record.done is not None and record.done.status == "reached"
+    if claimed and missing:
+        return Check(name="status", ok=False, detail=f"not in the log: {', '.join(missing)}")
+    for kept in stands.exhibited.values():
+        file = record.run.exhibit(kept.file)
+        if not file.is_file() or sha256(file) != kept.sha256:
+            detail = f"exhibits/{kept.file} is not the file that step {kept.place} left"
+            return Check(name="status", ok=False, detail=detail)
+    detail = f"{len(stands.found)} of {len(wanted)} findings, {len(stands.exhibited)} files"
+    return Check(name="status", ok=True, detail=detail)
 
 
 def cpu_possible(record: RunRecord) -> Check:

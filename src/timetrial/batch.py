@@ -31,6 +31,7 @@ from timetrial.datasets.info import DatasetInfo
 from timetrial.datasets.prepare import prepare
 from timetrial.engine.events import WorkerEvent
 from timetrial.errors import DataError, FormatError, UnknownNameError, UsageError
+from timetrial.examine import request as examining
 from timetrial.exchange import request as measuring
 from timetrial.gridfile import read_grid
 from timetrial.launch import ON_THIS_MACHINE, Launcher, Settles, farm
@@ -40,7 +41,7 @@ from timetrial.machine import MachineRecord, kept
 from timetrial.plan import Plan, Request, Rhythm
 from timetrial.rundir import RunDir, create_run_dir, pretty_json, write_atomically
 from timetrial.scripted import command
-from timetrial.spec import Exchange, Precision, Target, Task, for_workers
+from timetrial.spec import Examination, Exchange, Precision, Target, Task, for_workers
 from timetrial.stats import clocks, intervals, measures, sequential
 from timetrial.store import RunRecord
 from timetrial.tasks.networks import shards
@@ -224,7 +225,13 @@ class Batch:
             UsageError and its kind: Something asked for is not possible.
         """
         exchange = measuring.find(request.task)
-        what = self._learned(request) if exchange is None else _measured(exchange, request)
+        examination = examining.find(request.task)
+        if exchange is not None:
+            what = _measured(exchange, request)
+        elif examination is not None:
+            what = self._examined(examination, request)
+        else:
+            what = self._learned(request)
         if request.launcher not in LAUNCHERS.names():
             LAUNCHERS.get(request.launcher)
         cpus, cores = None, request.cores or 1  # elsewhere nobody knows how many there are
@@ -269,6 +276,7 @@ class Batch:
             partition=what.partition,
             cluster=request.cluster,
             exchange=exchange,
+            examination=examination,
             probe_s=request.probe_s,
             inference_s=request.inference_s,
         )
@@ -317,6 +325,35 @@ class Batch:
             data_sources=located.places,
             algorithm=algorithm.text,
             partition=partition.text,
+        )
+
+    def _examined(self, examination: Examination, request: Request) -> _What:
+        """Return what a request for an examination means, its data set located."""
+        examining.check(examination, request)
+        framework = measuring.choose_framework(examination, request.framework)
+        if framework in frameworks.REGISTRY.names():  # else a tool, that the examiner looks for
+            frameworks.require(framework)
+        steps = len(examination.chosen(light=request.light))
+        located = None
+        if examination.dataset is not None:
+            try:
+                located = self._locate(find_dataset(examination.dataset))
+            except DataError:
+                if self._fetch:
+                    raise
+        return _What(
+            learned=None,
+            hash=examination.hash(),
+            framework=framework,
+            implementation=examination.implementations[framework],
+            precision="float32",  # says nothing: each finding has its own
+            target=None,
+            steps_max=steps,
+            rhythm=measuring.rhythm_of(
+                examination, request, steps, timeout_s=examination.timeout_s
+            ),
+            data_files={} if located is None else located.files,
+            data_sources={} if located is None else located.places,
         )
 
     def _find(self, name: str) -> owntask.Found:
@@ -599,10 +636,11 @@ def named_requests(name: str, *, light: bool = False) -> Sequence[Request]:
                 "`timetrial list frameworks` shows how to install them."
             )
         return [msgspec.structs.replace(request, suite=name) for request in requests]
-    known = [*plan.TASKS.names(), *plan.MEASUREMENTS.names()]
+    known = [*plan.TASKS.names(), *plan.MEASUREMENTS.names(), *plan.EXAMINATIONS.names()]
     if name not in known:
         raise UnknownNameError("task or suite", name, [*known, *suites.REGISTRY.names()])
-    return (Request(task=name, workers=plan.usual_workers(name)),)
+    once = 1 if name in plan.EXAMINATIONS.names() else None  # its findings have intervals
+    return (Request(task=name, workers=plan.usual_workers(name), seeds_max=once),)
 
 
 def default_seeds(what: str | Path | Sequence[str | Path | Request]) -> int:

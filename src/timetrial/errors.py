@@ -13,6 +13,7 @@ TimetrialError
 ├── LaunchError           a worker could not be started, or its limits could not be set
 ├── PeerLostError         another worker of the run is gone, frozen or cut off
 ├── ParityError           one side of a proof of equality could not be run
+├── CannotExamineError    a step of an examination cannot be carried out here; says why
 └── AuditError            a result is impossible, incomplete or was changed
 
 A message says what was wrong, the value seen, what is allowed, and the next step.
@@ -92,6 +93,14 @@ class PeerLostError(TimetrialError):
 
 class ParityError(TimetrialError):
     """One side of a proof of equality could not be run."""
+
+
+class CannotExamineError(TimetrialError):
+    """A step of an examination cannot be carried out here.
+
+    Its message is kept as the reason why there is no finding: say what is missing, and what would
+    bring it.
+    """
 
 
 class AuditError(TimetrialError):

@@ -87,7 +87,7 @@ def probe(
         )
     requests, _, file_store = expand(what, choices)
     for request in requests:
-        if request.script or request.task in plan.MEASUREMENTS.names():
+        if request.script or not plan.learns(request.task):
             raise UsageError(
                 f"{request.task} cannot be probed: a probe trains a closed task. Name a task; "
                 "`timetrial list` shows them."
@@ -218,7 +218,7 @@ def wanted_of(request: Request) -> Wanted:
     Raises:
         UsageError and its kind: It is not possible.
     """
-    if request.task in plan.MEASUREMENTS.names():
+    if not plan.learns(request.task):
         raise UsageError(
             f"{request.task} learns nothing: there is no time to a target. Name a task; `timetrial "
             "list` shows them."

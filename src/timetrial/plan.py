@@ -17,6 +17,7 @@ from timetrial.errors import FormatError, UnknownNameError, UsageError
 from timetrial.spec import (
     MALFORMED,
     Division,
+    Examination,
     Exchange,
     Precision,
     Record,
@@ -84,6 +85,16 @@ MEASUREMENTS: Final = Registry(
     built_in={"allreduce": "timetrial.exchange.allreduce:ALLREDUCE"},
 )
 
+EXAMINATIONS: Final = Registry(
+    "examination",
+    group="timetrial.examinations",
+    built_in={
+        "course-frameworks": "timetrial.examinations.course_frameworks:FRAMEWORKS",
+        "course-hardware": "timetrial.examinations.course_hardware:HARDWARE",
+        "course-pipeline": "timetrial.examinations.course_pipeline:PIPELINE",
+    },
+)
+
 
 class Rhythm(Record, frozen=True, kw_only=True):
     """How often the engine looks up from training; none of it changes the arithmetic."""
@@ -104,8 +115,8 @@ class Plan(Record, frozen=True, kw_only=True):
     batch: str  # the runs of one invocation share it
     created_utc: str
     timetrial: str  # version
-    learned: Task | None = msgspec.field(name="task")  # None: the run measures, see `exchange`
-    task_hash: str  # of `learned`, or of `exchange`
+    learned: Task | None = msgspec.field(name="task")  # None: see `exchange` and `examination`
+    task_hash: str  # of `learned`, or of what stands in its place
     division: Division
     framework: str
     implementation: str  # "module:attribute" of a Build, or of a BuildCollective
@@ -143,18 +154,19 @@ class Plan(Record, frozen=True, kw_only=True):
     partition: str = SHUFFLED  # which examples each of them sees
     cluster: str | None = None  # where the launcher runs: hosts file, address or partition
     exchange: Exchange | None = None  # what is measured, in a run that learns nothing
+    examination: Examination | None = None  # what is examined, likewise
     probe_s: float | None = None  # a probe: so many seconds of training, only to measure speed
     inference_s: float | None = None  # after training, time predictions for about so long
     search: str | None = None  # the search that made it, and which of its trials; see tune
 
     @property
-    def subject(self) -> Task | Exchange:
-        """What the run learns or measures."""
-        found = self.exchange or self.learned
+    def subject(self) -> Task | Exchange | Examination:
+        """What the run learns, measures or examines."""
+        found = self.examination or self.exchange or self.learned
         if found is None:
             raise FormatError(
-                f"The plan of run {self.run} has neither a task nor an exchange. It was damaged; "
-                "restore it from a copy."
+                f"The plan of run {self.run} has neither a task, an exchange nor an examination. "
+                "It was damaged; restore it from a copy."
             )
         return found
 
@@ -248,6 +260,11 @@ def restrict_cpus(cores: int | None) -> tuple[tuple[int, ...] | None, int]:
     if not 1 <= cores <= len(cpus):
         raise UsageError(f"--cores {cores} is not possible here. Allowed: 1 to {len(cpus)}.")
     return cpus[:cores], cores
+
+
+def learns(name: str) -> bool:
+    """Return whether what is called so is learned: measuring tasks and examinations are not."""
+    return name not in MEASUREMENTS.names() and name not in EXAMINATIONS.names()
 
 
 def usual_workers(task: str) -> int:

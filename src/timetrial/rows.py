@@ -187,6 +187,18 @@ class StepChart(Record, frozen=True, kw_only=True):
     curves: Sequence[StepCurve]
 
 
+class Exhibit(Record, frozen=True, kw_only=True):
+    """A file that a step of an examination left; `content` is that of a picture to be shown.
+
+    The bytes are a PNG file's; of other files, and of very large pictures, there are none.
+    """
+
+    title: str
+    about: str  # what is to be seen in it, for people who cannot see it
+    path: str  # where the file lies
+    content: bytes = b""
+
+
 class Table(Record, frozen=True, kw_only=True):
     """The table of a document, with this machine's lines beside the published ones."""
 
@@ -196,6 +208,8 @@ class Table(Record, frozen=True, kw_only=True):
     lines: Sequence[TableLine]
     notes: Sequence[str]  # what is not comparable in all of it, and why
     charts: Sequence[StepChart] = ()
+    pictures: Sequence[Exhibit] = ()
+    answer: str = ""  # a sentence that the report begins with
 
 
 class ScalingLine(Record, frozen=True, kw_only=True):
@@ -380,7 +394,8 @@ class Findings(Record, frozen=True, kw_only=True):
     notes: Sequence[str]
     step_curves: Sequence[StepCurve] = ()
     confusions: Sequence[Confusion] = ()
-    tables: Sequence[Table] = ()  # of suites
+    tables: Sequence[Table] = ()  # of suites and examinations
+    examined: Sequence[str] = ()  # examinations: their rows stand in tables, not in sections
     scalings: Sequence[Scaling] = ()
     exchanges: Sequence[ExchangeCurve] = ()
     inferences: Sequence[Inference] = ()

@@ -12,7 +12,9 @@ exit.<attempt>.<rank>.json    likewise: how the worker ended
 network.<attempt>.json    launcher shaped: what passed between the workers, and what it cost
 checkpoints/              states to resume from
 script.<name>             open division: the script as it was planned
-scratch/                  open division, while it runs: data for the command, its predictions
+exhibits/                 of an examination: pictures and other files that its steps leave
+scratch/                  while it runs: a command's data and predictions (open division),
+                          or what an examination works with
 done.json                 last: status, exit codes, SHA-256 of each file
 """
 
@@ -43,6 +45,7 @@ T = TypeVar("T")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _HOST: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _SCRIPT: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_EXHIBIT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Done(Record, frozen=True, kw_only=True):
@@ -80,8 +83,26 @@ class RunDir:
         return self.path / "checkpoints"
 
     @property
+    def exhibits(self) -> Path:
+        """The folder of what the steps of an examination leave: pictures and other files."""
+        return self.path / "exhibits"
+
+    def exhibit(self, name: str) -> Path:
+        """Return the file in there that is called `name`.
+
+        Raises:
+            FormatError: The name leads elsewhere.
+        """
+        if not _EXHIBIT.fullmatch(name):
+            raise FormatError(
+                f"{name!r} is no name of an exhibit of {self.path.name}. Allowed: letters, digits "
+                "and . _ - after one of the first two, such as accuracy.png."
+            )
+        return self.exhibits / name
+
+    @property
     def scratch(self) -> Path:
-        """The folder that a command of the open division works with; gone when it has ended."""
+        """The folder that a command or an examination works with; gone when the run has ended."""
         return self.path / "scratch"
 
     @property

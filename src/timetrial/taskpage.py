@@ -15,6 +15,7 @@ from timetrial.spec import (
     DatasetUse,
     Dense,
     Dropout,
+    Examination,
     Exchange,
     Flatten,
     Forest,
@@ -129,12 +130,36 @@ def render_exchange(exchange: Exchange) -> str:
     return "\n".join([*_head(exchange, rows), *_end(exchange)]) + "\n"
 
 
-def _head(subject: Task | Exchange, rows: Sequence[tuple[str, str]]) -> list[str]:
+def examination_facts(examination: Examination) -> Mapping[str, object]:
+    """Return the examination with its hash, for JSON."""
+    return {"hash": examination.hash(), "examination": msgspec.to_builtins(examination)}
+
+
+def render_examination(examination: Examination) -> str:
+    """Return the examination's page in Markdown."""
+    sought = [one for step in examination.steps for one in step.seeks]
+    rows = [
+        ("version", str(examination.version)),
+        ("hash", f"`{examination.hash()[:16]}`"),
+        ("data set", examination.dataset or "none"),
+        ("steps", f"{len(examination.steps)}, with {len(sought)} findings; nothing is learned"),
+        ("light", f"without {', '.join(examination.light_without) or 'nothing: the same steps'}"),
+        ("at most", f"{units.duration(examination.timeout_s)}, unless --set timeout_s says other"),
+        ("frameworks or tools", ", ".join(examination.implementations)),
+    ]
+    lines = _head(examination, rows)
+    for step in examination.steps:
+        lines += ["", f"## {step.name}: {step.about}", "", "| row | unit | what |", "|---|---|---|"]
+        lines += [f"| `{one.measure}` | {one.unit} | {one.about} |" for one in step.seeks]
+    return "\n".join([*lines, *_end(examination)]) + "\n"
+
+
+def _head(subject: Task | Exchange | Examination, rows: Sequence[tuple[str, str]]) -> list[str]:
     lines = [f"# {subject.name}", "", f"{subject.title}.", "", "| rule | |", "|---|---|"]
     return lines + [f"| {label} | {text} |" for label, text in rows]
 
 
-def _end(subject: Task | Exchange) -> list[str]:
+def _end(subject: Task | Exchange | Examination) -> list[str]:
     """Return the lines of notes and sources."""
     lines: list[str] = []
     if subject.notes:

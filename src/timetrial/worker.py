@@ -27,7 +27,9 @@ import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
+
+import msgspec
 
 from timetrial import plan as plans
 from timetrial._registry import load_object
@@ -60,6 +62,9 @@ from timetrial.spec import (
     Workload,
     encoded,
 )
+
+if TYPE_CHECKING:
+    from timetrial.examine.scene import BuildExaminer
 
 NOTICE_S: Final = 2.0  # how long after an exception it may turn out that a worker is lost
 EXIT_ERROR: Final = 70
@@ -268,6 +273,8 @@ class Worker:
                 spent_ns=_busy_ns(past),
                 stop_asked=self._stop_asked,
             )
+        if self._plan.examination is not None:
+            return self._examine(clock, past)
         framework = cast(type[Framework], REGISTRY.get(self._plan.framework))()
         with contextlib.ExitStack() as connections:
             settings = self._connect(framework, connections)
@@ -309,6 +316,20 @@ class Worker:
         collective = build(_device_of(plan))
         measuring = session.Session(plan, self._log, clock, self._team, self._stop_asked)
         return session.measure(collective, measuring, past)
+
+    def _examine(self, clock: SegmentClock, past: Sequence[WorkerEvent]) -> loop.Outcome:
+        from timetrial.examine import session  # no training run waits for its import
+
+        run, plan = self._run, self._plan
+        environment = _surroundings(plan)
+        clock.enter("build", step=0)
+        examiner = cast("BuildExaminer", load_object(plan.implementation))()
+        versions = {**environment.versions, **examiner.versions()}
+        self._log.write(
+            msgspec.structs.replace(environment, t_ns=time.monotonic_ns(), versions=versions)
+        )
+        examining = session.Session(run, plan, self._log, clock, self._stop_asked)
+        return session.examine(examiner, examining, past)
 
     def _learn(
         self,
@@ -383,6 +404,19 @@ def _environment(framework: Framework, plan: Plan, settings: Mapping[str, str]) 
         threads=setup.threads,
         settings={**setup.settings, **settings},
         device_name=setup.device_name,
+    )
+
+
+def _surroundings(plan: Plan) -> Environment:
+    """Set up the framework of an examination; one that names a tool has none to be set up."""
+    if plan.framework in REGISTRY.names():
+        return _environment(cast(type[Framework], REGISTRY.get(plan.framework))(), plan, {})
+    return Environment(
+        t_ns=time.monotonic_ns(),
+        versions={},
+        threads=plan.cores,
+        settings={},
+        device_name=plan.device,
     )
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from timetrial.errors import UsageError
 from timetrial.stats import mean_interval, median_time, proportion_interval, restricted_mean
-from timetrial.stats.intervals import largest_interval
+from timetrial.stats.intervals import largest_interval, resampled_mean
 
 times_of_runs = hnp.arrays(np.float64, st.integers(2, 12), elements=st.floats(1.0, 1e4))
 
@@ -346,3 +346,15 @@ def test_the_interval_of_the_largest_covers_as_often_as_it_says(
         assert estimate.high is not None
         covered += estimate.low <= 1 <= estimate.high
     assert abs(covered / REPETITIONS - stated) <= SLACK
+
+
+def test_the_interval_over_splits_is_the_plain_one_widened_for_their_overlap() -> None:
+    values = np.array([0.94, 0.95, 0.97])
+    plain = mean_interval(values)
+    over_splits = resampled_mean(values, train=398, test=171)
+    assert over_splits.value == plain.value
+    widened = (over_splits.high - over_splits.low) / (plain.high - plain.low)
+    assert widened == pytest.approx(np.sqrt(1 + 3 * 171 / 398))
+    assert resampled_mean(values[:1], train=398, test=171).low is None
+    with pytest.raises(UsageError, match="Not a split"):
+        resampled_mean(values, train=0, test=171)

@@ -89,7 +89,7 @@ def _datasets_of(what: str) -> list[str]:
     from timetrial.batch import expand
 
     requests, _, _ = expand(what, {})
-    learned = [request for request in requests if request.task not in plan.MEASUREMENTS.names()]
+    learned = [request for request in requests if plan.learns(request.task)]
     return list(dict.fromkeys(r.dataset or plan.find_task(r.task).dataset.name for r in learned))
 
 

@@ -74,8 +74,9 @@ def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def _tasks(_store: Path | None) -> list[dict[str, object]]:
+    from timetrial.examine.request import find as find_examination
     from timetrial.exchange.request import find
-    from timetrial.plan import MEASUREMENTS, TASKS, find_task
+    from timetrial.plan import EXAMINATIONS, MEASUREMENTS, TASKS, find_task
 
     rows: list[dict[str, object]] = []
     for name in TASKS.names():
@@ -99,17 +100,28 @@ def _tasks(_store: Path | None) -> list[dict[str, object]]:
                 "frameworks": ", ".join(measured.implementations),
             }
         )
+    for name in EXAMINATIONS.names():
+        examined = find_examination(name)
+        assert examined is not None  # the registry names it
+        rows.append(
+            {
+                "task": name,
+                "what": examined.title,
+                "target": None,
+                "frameworks": ", ".join(examined.implementations),
+            }
+        )
     return rows
 
 
 def _suites(_store: Path | None) -> list[dict[str, object]]:
-    from timetrial.suites import REGISTRY, find_suite
+    from timetrial.suites import REGISTRY, find_suite, runs_of
 
     return [
         {
             "suite": name,
             "question": find_suite(name).question,
-            "runs": len(find_suite(name).requests) * find_suite(name).seeds,
+            "runs": runs_of(find_suite(name)),
         }
         for name in REGISTRY.names()
     ]

@@ -20,6 +20,7 @@ from timetrial.engine.events import Evaluated, Exchanged, Inferred, Stopped, Wor
 from timetrial.launch import ON_THIS_MACHINE
 from timetrial.launch.supervise import Result
 from timetrial.plan import CLOSED_ALGORITHMS, Plan
+from timetrial.spec import Examination
 
 
 class _Bar:
@@ -99,6 +100,8 @@ class ProgressWatcher:
             note = _quality(plan, bar.last).replace(" on ", " ")
         elif bar.exchanged is not None:
             note = f"{units.bytes_(bar.exchanged.bytes)} {bar.exchanged.dtype} done"
+        elif plan.examination is not None and step is not None:
+            note = _under_way(plan.examination, step, light=plan.light)
         elif step:
             note = "training"
         if step is not None:
@@ -135,6 +138,12 @@ def _quality(plan: Plan, seen: Evaluated) -> str:
     area = plan.learned is not None and plan.task.targets[0].metric == "auc" and seen.auc
     quality = f"AUC {seen.auc:.4f}" if area else units.percent(seen.accuracy)
     return f"{quality} on {seen.split}"
+
+
+def _under_way(examination: Examination, done: int, *, light: bool) -> str:
+    """Return the step that an examination is at."""
+    steps = examination.chosen(light=light)
+    return steps[min(done, len(steps) - 1)].name
 
 
 def _label(plan: Plan) -> str:

@@ -17,7 +17,8 @@ def show(
         str,
         typer.Argument(
             metavar="NAME",
-            help="A task, a task file (.toml, .py), a suite, an algorithm, or a run directory.",
+            help="A task, a task file (.toml, .py), an examination, a suite, an algorithm, or a "
+            "run directory.",
         ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
@@ -43,8 +44,16 @@ def show(
     from timetrial import algorithms, plan, suites
     from timetrial.algorithms import page
     from timetrial.errors import UnknownNameError
+    from timetrial.examine import request as examining
     from timetrial.exchange import request as measuring
-    from timetrial.taskpage import exchange_facts, render_exchange, render_task, task_facts
+    from timetrial.taskpage import (
+        examination_facts,
+        exchange_facts,
+        render_examination,
+        render_exchange,
+        render_task,
+        task_facts,
+    )
 
     if set_up is not None:
         _show_set_up(Path(name), set_up, json=json)
@@ -64,6 +73,12 @@ def show(
             exchange_facts(measured), render_exchange(measured), json=json, markdown=markdown
         )
         return
+    examined = examining.find(name)
+    if examined is not None:
+        _print_page(
+            examination_facts(examined), render_examination(examined), json=json, markdown=markdown
+        )
+        return
     if name in algorithms.REGISTRY.names():
         _print_page(page.facts(name), page.render_algorithm(name), json=json, markdown=markdown)
         return
@@ -76,6 +91,7 @@ def show(
             known = [
                 *plan.TASKS.names(),
                 *plan.MEASUREMENTS.names(),
+                *plan.EXAMINATIONS.names(),
                 *suites.REGISTRY.names(),
                 *algorithms.REGISTRY.names(),
             ]
@@ -104,9 +120,10 @@ def _show_suite(name: str, *, json: bool) -> None:
     if json:
         options.echo_json(suite)
         return
-    systems = len(suite.requests)
+    systems, runs = len(suite.requests), suites.runs_of(suite)
+    seeds = f" × {suite.seeds} seeds" if runs == systems * suite.seeds else ""
     typer.echo(f"{suite.name}: {suite.question}")
-    typer.echo(f"{systems} systems × {suite.seeds} seeds = {systems * suite.seeds} runs:")
+    typer.echo(f"{systems} systems{seeds} = {runs} runs:")
     for request in suite.requests:
         usual = Request(task=request.task)
         chosen = [
@@ -116,7 +133,7 @@ def _show_suite(name: str, *, json: bool) -> None:
         ]
         options.echo_wrapped(f"  {', '.join([request.task, *chosen])}")
     if suite.light_requests:
-        paired = sum(min(r.seeds_max or suite.seeds, suite.seeds) for r in suite.light_requests)
+        paired = suites.runs_of(suite, light=True)
         typer.echo(f"With --light {paired} shorter runs.")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
+import msgspec
+
 from timetrial.rundir import LogReader
 from timetrial.spec import Dtype, Record, SplitName
 
@@ -295,6 +297,48 @@ class Inferred(Record, frozen=True, kw_only=True, tag_field="event", tag="inferr
     left_out: str | None = None  # why there is no call
 
 
+class Found(Record, frozen=True, kw_only=True, tag_field="event", tag="found"):
+    """A step of an examination found something out, or says why it could not.
+
+    It counts once the step is `completed`: a step that was cut short is done again as a whole.
+    """
+
+    t_ns: int
+    step: int  # steps done before
+    place: str  # the name of the step
+    measure: str
+    unit: str
+    value: float | None  # None: there is none, `reason` says why
+    low: float | None = None  # ends of a 95 % interval, where the step had several observations
+    high: float | None = None
+    n: int = 1  # observations behind the value
+    reason: str = ""
+    facts: Mapping[str, str] = msgspec.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Exhibited(Record, frozen=True, kw_only=True, tag_field="event", tag="exhibited"):
+    """A step of an examination left a file. It counts once the step is `completed`."""
+
+    t_ns: int
+    step: int
+    place: str
+    file: str  # in the folder exhibits/
+    bytes: int
+    sha256: str
+    title: str  # for people
+    about: str  # what is to be seen in it, for people who cannot see it
+
+
+class Completed(Record, frozen=True, kw_only=True, tag_field="event", tag="completed"):
+    """A step of an examination is done: all it seeks is found, or has a reason."""
+
+    t_ns: int
+    step: int  # which of the run's steps, from 1
+    place: str
+    seconds: float  # it took
+
+
 WorkerEvent: TypeAlias = (
     Started
     | Environment
@@ -310,6 +354,9 @@ WorkerEvent: TypeAlias = (
     | Refused
     | Ended
     | Exchanged
+    | Found
+    | Exhibited
+    | Completed
     | Timed
     | Rescored
     | Inferred

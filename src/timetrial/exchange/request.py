@@ -1,12 +1,17 @@
-"""What a user asks to be measured, checked and turned into the parts of a plan that differ."""
+"""What a user asks to be measured, checked and turned into the parts of a plan that differ.
+
+What is said here of all that learns nothing holds for examinations too.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from timetrial.errors import UnknownNameError, UsageError
 from timetrial.plan import MEASUREMENTS, Request, Rhythm, check_place
-from timetrial.spec import Exchange
+from timetrial.spec import Examination, Exchange
+
+Unlearned: TypeAlias = Exchange | Examination
 
 _OF_LEARNING: Final = {  # field of Request -> the option that sets it
     "dataset": "--dataset",
@@ -45,22 +50,7 @@ def check(exchange: Exchange, request: Request) -> None:
     Raises:
         UsageError: With the value seen and what is allowed.
     """
-    for field, option in _OF_LEARNING.items():
-        if getattr(request, field) is not None:
-            raise UsageError(
-                f"{option} {getattr(request, field)} does not fit {exchange.name}: it measures, "
-                f"nothing is learned in it. Leave {option} out."
-            )
-    if request.script:
-        raise UsageError(
-            f"{exchange.name} measures, it is no task that a script could learn. Name a task; "
-            "`timetrial list` shows them."
-        )
-    if request.division != "closed":
-        raise UsageError(
-            f"--division {request.division} does not fit {exchange.name}: nothing is learned in "
-            "it. Allowed: closed."
-        )
+    check_unlearned(exchange, request)
     if request.workers < 2:
         raise UsageError(
             f"--workers {request.workers} is not possible for {exchange.name}: it measures between "
@@ -69,30 +59,59 @@ def check(exchange: Exchange, request: Request) -> None:
     check_place(request)
 
 
-def choose_framework(exchange: Exchange, name: str | None) -> str:
+def check_unlearned(what: Unlearned, request: Request) -> None:
+    """Refuse options that only mean something where something is learned.
+
+    Raises:
+        UsageError: With the value seen and what is allowed.
+    """
+    does = "measures" if isinstance(what, Exchange) else "examines"
+    for field, option in _OF_LEARNING.items():
+        if getattr(request, field) is not None:
+            raise UsageError(
+                f"{option} {getattr(request, field)} does not fit {what.name}: it {does}, "
+                f"nothing is learned in it. Leave {option} out."
+            )
+    if request.script:
+        raise UsageError(
+            f"{what.name} {does}, it is no task that a script could learn. Name a task; "
+            "`timetrial list` shows them."
+        )
+    if request.division != "closed":
+        raise UsageError(
+            f"--division {request.division} does not fit {what.name}: nothing is learned in "
+            "it. Allowed: closed."
+        )
+
+
+def choose_framework(what: Unlearned, name: str | None) -> str:
     """Return the framework asked for, or the first.
 
     Raises:
-        UnknownNameError: It is not measured in that one.
+        UnknownNameError: It is not done in that one.
     """
     if name is None:
-        return next(iter(exchange.implementations))
-    if name not in exchange.implementations:
-        raise UnknownNameError(f"framework of {exchange.name}", name, exchange.implementations)
+        return next(iter(what.implementations))
+    if name not in what.implementations:
+        raise UnknownNameError(f"framework of {what.name}", name, what.implementations)
     return name
 
 
-def rhythm_of(exchange: Exchange, request: Request, steps: int) -> Rhythm:
+def rhythm_of(
+    what: Unlearned, request: Request, steps: int, *, timeout_s: float | None = None
+) -> Rhythm:
     """Return the rhythm with `--set` applied: of the sampler and the timeout alone.
+
+    `timeout_s` of None: the usual one.
 
     Raises:
         UnknownNameError: Another key.
         UsageError: A value that is not possible.
     """
-    chosen: dict[str, float] = {}
+    chosen: dict[str, float] = {} if timeout_s is None else {"timeout_s": timeout_s}
     for key, value in request.settings.items():
         if key not in _SETTINGS:
-            raise UnknownNameError(f"key of --set for {exchange.name}", key, _SETTINGS)
+            raise UnknownNameError(f"key of --set for {what.name}", key, _SETTINGS)
         try:
             chosen[key] = float(value)
         except ValueError as error:

@@ -9,6 +9,7 @@ verdicts    two systems compared; the machine's own noise
 scaling     systems that differ in the number of workers alone
 exchanges   bandwidth and latency between workers, from runs that measure them
 inference   what trained models take to predict
+examined    what the steps of examinations found, with their tables and pictures
 limits      how close training came to its machine's ceilings
 paying      how many workers pay, and how fast their network must be
 pictures    curves, bars, run lines, machine facts
@@ -36,6 +37,14 @@ from timetrial.findings.estimates import (
     segment_row,
     time_row,
     times_of,
+)
+from timetrial.findings.examined import (
+    ExaminationGroup,
+    examination_groups,
+    examination_rows,
+    examination_tables,
+    exhibits_of,
+    row_by_measure,
 )
 from timetrial.findings.exchanges import (
     exchange_curve,
@@ -77,6 +86,7 @@ from timetrial.rows import Findings, Row, Scaling
 from timetrial.store import RunRecord
 
 __all__ = [
+    "ExaminationGroup",
     "Family",
     "Group",
     "Repriced",
@@ -88,6 +98,9 @@ __all__ = [
     "cost_row",
     "difference_row",
     "epochs_row",
+    "examination_groups",
+    "examination_tables",
+    "exhibits_of",
     "families",
     "fit_rows",
     "framework_version",
@@ -99,6 +112,7 @@ __all__ = [
     "per_run_row_of",
     "place_of",
     "reprice",
+    "row_by_measure",
     "run_time_row",
     "scalings_of",
     "segment_row",
@@ -124,6 +138,8 @@ def assemble(
     rows += [row for timed in inferences for row in inference_rows(timed)]
     measured = exchange_groups(records)
     rows += [row for group in measured for row in exchange_rows(group)]
+    examined = examination_groups(records)
+    rows += [row for group in examined for row in examination_rows(group)]
     scalings = scalings_of(groups, after_s, latency_among(measured))
     rows += _further(rows, groups, scalings)
     for task in dict.fromkeys(group.system.task for group in groups):
@@ -154,11 +170,12 @@ def assemble(
         curves=[curve for group in groups if (curve := curve_of(group)) is not None],
         bars=[bar_of(group) for group in systems],
         verdicts=verdicts_of(groups),
-        machines=machines_of(systems),
+        machines=machines_of([*systems, *examined]),
         runs=[line_of(record) for record in records],
         notes=notes,
         confusions=[seen for group in groups if (seen := confusion_of(group)) is not None],
         step_curves=[steps for group in groups if (steps := step_curve_of(group)) is not None],
+        examined=list(dict.fromkeys(group.system.task for group in examined)),
         scalings=scalings,
         limits=[limit for group in groups if (limit := limit_of(group)) is not None],
         exchanges=[drawn for group in measured if (drawn := exchange_curve(group)) is not None],

@@ -488,11 +488,13 @@ def inference_note(group: Ran) -> list[str]:
 def possible(estimate: Estimate, measure: str, unit: str) -> Estimate:
     """Return the estimate with its interval cut to what the measure can be.
 
-    That loses no coverage: the truth lies inside. Fractions are 0 to 1 (the gap: -1 to 1; an
-    efficiency may exceed 1), all else is not negative.
+    That loses no coverage: the truth lies inside. Fractions are 0 to 1 (the gap and differences: -1
+    to 1; an efficiency may exceed 1), all else but differences is not negative.
     """
     signed = measure == "validation_test_gap" or measure.endswith("_difference")
     floor = -1.0 if signed else 0.0
+    signed = measure == "validation_test_gap" or "difference" in measure
+    floor = 0.0 if not signed else -1.0 if unit == "fraction" else -math.inf
     ceiling = 1.0 if unit == "fraction" and "efficiency" not in measure else float("inf")
     return msgspec.structs.replace(
         estimate,

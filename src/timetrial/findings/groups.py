@@ -13,7 +13,7 @@ from timetrial.spec import Target, Task
 from timetrial.store import RunRecord
 
 NO_DATASET: Final = "none"  # of a run that learns nothing
-OWN_PRECISION: Final = "its own"  # a script does not say in which it computes
+OWN_PRECISION: Final = "its own"  # of a script, or of what is examined
 ALLREDUCE: Final = "allreduce"
 SHUFFLED: Final = "shuffled"
 
@@ -76,10 +76,12 @@ def group_runs(records: Sequence[RunRecord]) -> list[Group]:
     Left out: runs that never began or can still go on, those of an A/A calibration, which share
     their seeds on purpose, probes, those that a search chose among, and those that measure
     (`exchanges.exchange_groups`).
+    their seeds on purpose, probes, and those that learn nothing: `exchanges.exchange_groups` and
+    `examined.examination_groups` have them.
     """
     groups: dict[System, list[RunRecord]] = {}
     for record in records:
-        if counts(record) and record.plan.exchange is None:
+        if counts(record) and record.plan.learned is not None:
             groups.setdefault(system_of(record), []).append(record)
     return [Group(system, runs[0].plan.task, runs) for system, runs in groups.items()]
 
@@ -109,13 +111,13 @@ def system_of(record: RunRecord) -> System:
         task=plan.subject.name,
         task_hash=plan.task_hash,
         division=plan.division,
-        dataset=plan.learned.dataset.name if plan.learned else NO_DATASET,
+        dataset=_dataset_of(plan),
         framework=plan.framework,
         version=version,
         device=plan.device,
         cores=plan.cores,
         memory_bytes=plan.memory_bytes,
-        precision=OWN_PRECISION if plan.script else plan.precision,
+        precision=OWN_PRECISION if plan.script or plan.examination else plan.precision,
         workers=plan.workers,
         launcher=plan.launcher,
         network=plan.network,
@@ -134,6 +136,11 @@ def system_of(record: RunRecord) -> System:
         cluster=plan.cluster,
         inference_s=plan.inference_s,
     )
+
+
+def _dataset_of(plan: Plan) -> str:
+    named = plan.examination.dataset if plan.examination is not None else None
+    return plan.learned.dataset.name if plan.learned is not None else named or NO_DATASET
 
 
 def machine_name(record: RunRecord) -> str:

@@ -90,11 +90,11 @@ def reprice(records: Sequence[RunRecord], book: Book, wanted: Wanted) -> Reprice
         found = _rows(group, choice, wanted.at)
         rows += found.values()
         lines.append(_line(group, choice, found))
-    learned = [record for record in records if record.plan.exchange is None]
+    learned = [record for record in records if record.plan.learned is not None]
     ended = [record for record in learned if record.status is not None]
     notes = []
     if len(learned) < len(records):
-        notes.append(f"{len(records) - len(learned)} runs measure and learn nothing: left out")
+        notes.append(f"{len(records) - len(learned)} runs learn nothing: left out")
     if len(ended) < len(learned):
         notes.append(f"{len(learned) - len(ended)} runs are not finished: left out")
     currencies = sorted({row.unit for row in rows if row.value is not None})

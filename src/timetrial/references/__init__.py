@@ -25,6 +25,7 @@ FILES: Final = (
     "gbm_perf.toml",
     "machines.toml",
     "mila_course.toml",
+    "mila_frameworks.toml",
     "mlbench.toml",
     "platform_task.toml",
 )

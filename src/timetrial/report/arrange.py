@@ -186,9 +186,10 @@ def _full(key: SystemKey) -> str:
 
 
 def sections(findings: Findings) -> list[Section]:
-    """Return one section per task, in order of appearance."""
+    """Return one section per task, in order of appearance; examinations stand in tables."""
     holders: list[Row | Curve | SegmentBar] = [*findings.rows, *findings.curves, *findings.bars]
-    return [_section(findings, task) for task in unique(holder.task for holder in holders)]
+    tasks = unique(holder.task for holder in holders if holder.task not in findings.examined)
+    return [_section(findings, task) for task in tasks]
 
 
 def _section(findings: Findings, task: str) -> Section:
@@ -312,6 +313,7 @@ def answers(findings: Findings, systems: Systems) -> list[str]:
 
     Then what the numbers of workers come to and which system is on the front; they stand in the
     place of what was measured too. Then what the networks are, and what predicting takes.
+    place of what was measured too, and so do the answers of tables. Then what the networks are.
     """
     rows = [row for row in findings.rows if row.origin == "measured"]
     beside = exchange_words.answer_sentences(rows, [systems.labels[row_key(row)] for row in rows])
@@ -320,6 +322,7 @@ def answers(findings: Findings, systems: Systems) -> list[str]:
     told = [verdict_sentence(verdict, findings, systems) for verdict in findings.verdicts]
     told += scaling_sentences(findings.scalings)
     told += [front_sentence(front) for front in findings.fronts]
+    told += [plain(table.answer) for table in findings.tables if table.answer]
     if told:
         return [*told, *beside]
     headlines = [row for section in sections(findings) for row in section.headline]

@@ -199,6 +199,8 @@ def _suite(shown: Table) -> list[str]:
         notes = "\n".join(f"- {escaped(note)}" for note in shown.notes)
         parts += ["Not comparable, and why:", notes]
     parts += ["\n".join(f"{n}. {escaped(note)}" for n, note in enumerate(footnotes, 1))]
+    files = (f"- {escaped(one.title)}: {escaped(one.path)}" for one in shown.pictures)
+    parts += ["\n".join(files)]
     return [part for part in parts if part]
 
 

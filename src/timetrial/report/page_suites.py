@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from html import escape
 
@@ -18,7 +19,15 @@ from timetrial.report.table_words import (
     values_of,
 )
 from timetrial.report.words import ABSENT
-from timetrial.rows import Curve, StepChart, StepCurve, Table, TableColumn, TableLine
+from timetrial.rows import (
+    Curve,
+    Exhibit,
+    StepChart,
+    StepCurve,
+    Table,
+    TableColumn,
+    TableLine,
+)
 
 
 def curve_figure(
@@ -45,6 +54,7 @@ def suite_body(table: Table, identity: str) -> str:
     """Return a suite's table, its pictures, and what is not comparable in it."""
     parts = [_table(table, identity)]
     parts += [_chart(chart, f"{identity}-k{n}") for n, chart in enumerate(table.charts, 1)]
+    parts += [_picture(shown) for shown in table.pictures]
     parts.append(_notes(table, identity))
     return "".join(parts)
 
@@ -62,6 +72,8 @@ def _table(table: Table, identity: str) -> str:
         bodies.append(f'<tbody class="grouped"><tr>{heading}</tr>{rows}</tbody>')
     published = any(line.origin == "published" for line in table.lines)
     caption = text("This machine beside what was published" if published else table.title)
+    beside = any(line.origin not in (None, "measured") for line in table.lines)
+    caption = "This machine beside what was published" if beside else "Measured on this machine"
     return scroll(f"{identity}-table", caption, head(cells) + "".join(bodies), kind="measures")
 
 
@@ -108,6 +120,18 @@ def _chart(chart: StepChart, identity: str) -> str:
     return curve_figure(chart.title, chart.curves, chart.labels, indices, drawn)
 
 
+def _picture(shown: Exhibit) -> str:
+    """Return a picture that is part of the page; of any other file, where it lies."""
+    if not shown.content:
+        return f'<p class="facts">{text(shown.title)}: {text(shown.path)}</p>'
+    data = base64.b64encode(shown.content).decode()
+    return (
+        f"<figure><figcaption>{text(shown.title)}"
+        f'<span class="aside">{text(shown.about)}</span></figcaption>'
+        f'<img src="data:image/png;base64,{data}" alt="{text(shown.about)}"></figure>'
+    )
+
+
 def _notes(table: Table, identity: str) -> str:
     general = [*about_columns(table), *table.notes]
     items = "".join(f"<li>{linked(note)}</li>" for note in general)
@@ -115,6 +139,8 @@ def _notes(table: Table, identity: str) -> str:
         f'<li id="{identity}-n{number}">{linked(note)}</li>'
         for number, note in enumerate(footnotes_of(table), 1)
     )
+    beside = any(line.origin not in (None, "measured") for line in table.lines)
+    heading = "What is not comparable, and why" if beside else "Notes"
     if not items and not numbered:
         return ""
     published = any(line.origin == "published" for line in table.lines)

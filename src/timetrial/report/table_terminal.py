@@ -66,6 +66,8 @@ def _print_table(table: Table, console: Console) -> None:
         _quietly(console, text)
     for number, note in enumerate(footnotes, 1):
         _quietly(console, f"[{number}] {note}")
+    for shown in table.pictures:
+        _quietly(console, f"{plain(shown.title)}: {plain(shown.path)}")
     console.print()
 
 

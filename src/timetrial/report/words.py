@@ -90,6 +90,12 @@ MEASURE_LABELS: Final = {
     "inference_latency_p99": "latency of a prediction, p99",
     "inference_latency_dawnbench": "latency by DAWNBench's rule",
     "inference_throughput": "predicted examples per second",
+    "train_accuracy": "training accuracy",
+    "mean_test_accuracy": "test accuracy, mean over splits",
+    "gpu_build": "built for GPUs",
+    "tpu": "computes on TPUs",
+    "cudnn": "cuDNN in the build",
+    "tensorboard": "event files that TensorBoard reads",
 }
 _GROUPS: Final = (
     ("Quality", ("accuracy", "error", "gap", "loss", "auc")),
@@ -211,6 +217,7 @@ def known(value: float | None) -> bool:
 
 
 WORKERS_COUNTED: Final = ("break_even_workers", "cheapest_workers")
+COUNTED: Final = ("count", "yes_no")  # units of what was counted or answered: not an estimate
 
 
 def optional(value: float | None, unit: str) -> str:
@@ -226,20 +233,27 @@ def is_lower_bound(row: Row) -> bool:
 
 
 def value_text(row: Row) -> str:
-    """Return the estimate alone: "7.42 s", "> 12.0 s" or "unknown"."""
+    """Return the estimate alone: "7.42 s", "> 12.0 s", "unknown", or "none" for a reason."""
     if is_lower_bound(row):
         return f"> {optional(row.low, row.unit)}"
+    if not known(row.value) and "reason" in row.facts:
+        return "none"
     if row.measure in WORKERS_COUNTED and known(row.value):
         return f"{row.value:.0f}"
     return optional(row.value, row.unit)
 
 
 def interval_text(row: Row) -> str:
-    """Return the 95 % interval as "7.10 to 7.81 s"; why there is none; or "" for an unknown."""
+    """Return the 95 % interval as "7.10 to 7.81 s", or why there is none.
+
+    It is "" for what is unknown, and for a count or an answer: they are no estimates.
+    """
     if is_lower_bound(row):
         given_up = f" in {watched_text(row)}" if "watched_s" in row.facts else ""
         return f"0 of {row.n} reached{given_up}"
     if not known(row.value):
+        return ""
+    if row.unit in COUNTED and row.low is None and row.high is None:
         return ""
     if known(row.low) and known(row.high):
         return span(row.low, row.high, row.unit)

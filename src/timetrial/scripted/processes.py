@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
@@ -69,9 +69,7 @@ class Child:
                 bufsize=0,
                 start_new_session=True,
                 # it must not outlive a worker that is killed
-                preexec_fn=None
-                if prctl is None
-                else lambda: prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),
+                preexec_fn=end_with_parent(),
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -212,6 +210,15 @@ def _told(predictions: Path) -> list[psutil.Process]:
             if told and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+def end_with_parent() -> Callable[[], object] | None:
+    """Return what a child calls before its program, to be killed with this process.
+
+    None where the system has no such call.
+    """
+    prctl = _prctl()
+    return None if prctl is None else lambda: prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
 def _prctl() -> ctypes._FuncPointer | None:

@@ -9,6 +9,13 @@ scaling   what several workers make of the rules
 changing  rules by dotted name: what may be changed one by one, what must be shared
 network   the emulated network between them
 contract  what an implementation is handed, and what it must offer
+rules        the records that decide a task
+exchange     the record that decides a measurement between workers
+examination  the record that decides an examination: steps, and what each finds out
+shapes       the layers in their places: shapes, parameter counts
+scaling      what several workers make of the rules
+network      the emulated network between them
+contract     what an implementation is handed, and what it must offer
 """
 
 from timetrial.spec.changing import (
@@ -38,6 +45,7 @@ from timetrial.spec.contract import (
     Split,
     Workload,
 )
+from timetrial.spec.examination import YES_NO, Examination, ExaminationStep, Sought
 from timetrial.spec.exchange import (
     ITEM_BYTES,
     BuildCollective,
@@ -105,6 +113,7 @@ __all__ = [
     "MALFORMED",
     "PROSE",
     "RHYTHM_TOLERANCE",
+    "YES_NO",
     "Activation",
     "Adaptive",
     "BatchNorm",
@@ -121,6 +130,8 @@ __all__ = [
     "Division",
     "Dropout",
     "Dtype",
+    "Examination",
+    "ExaminationStep",
     "Exchange",
     "Flatten",
     "Forest",
@@ -161,6 +172,7 @@ __all__ = [
     "Settles",
     "Sgd",
     "Solver",
+    "Sought",
     "Source",
     "Split",
     "SplitName",

@@ -76,6 +76,33 @@ def mean_interval(values: Float[np.ndarray, " runs"], level: float = 0.95) -> Es
     return _t_interval(plain_moments(values), len(values), level=level, method=method)
 
 
+def resampled_mean(
+    values: Float[np.ndarray, " splits"], *, train: int, test: int, level: float = 0.95
+) -> Estimate:
+    """Return the mean over random splits of the same examples, `test` of `train` + `test` tested.
+
+    The splits overlap, so their mean varies more than s²/J of J splits: its variance is taken as
+    s² (1/J + test/train). `values` may be differences of two methods on the same splits. One
+    split: no interval.
+
+    Source: Nadeau and Bengio, Machine Learning 52 (2003), 239-281, section 3: the corrected
+    resampled t.
+
+    Raises:
+        UsageError: A value is NaN or infinite, a count is below 1, or not a level.
+    """
+    check_finite(values, "values")
+    check_level(level)
+    if min(train, test) < 1:
+        raise UsageError(f"Not a split: {train} train, {test} test. Allowed: 1 and more of both.")
+    method = "mean over splits, corrected resampled t"
+    if len(values) == 0:
+        return Estimate(value=None, low=None, high=None, n=0, method=method)
+    plain = plain_moments(values)
+    inflated = plain.variance * (1 + len(values) * test / train)
+    return _t_interval(plain._replace(variance=inflated), len(values), level=level, method=method)
+
+
 def restricted_mean(
     times: Float[np.ndarray, " runs"],
     reached: Bool[np.ndarray, " runs"],

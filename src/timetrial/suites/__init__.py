@@ -15,6 +15,7 @@ REGISTRY: Final = Registry(
     built_in={
         "benchm-dl": "timetrial.suites.benchm_dl:suite",
         "cloud-check": "timetrial.suites.cloud_check:suite",
+        "ml-course": "timetrial.suites.ml_course:suite",
         "mlbench": "timetrial.suites.mlbench:suite",
         "platform-task": "timetrial.suites.platform_task:suite",
         "quick": "timetrial.suites.quick:suite",
@@ -33,6 +34,7 @@ class Suite(Record, frozen=True, kw_only=True):
     seeds: int  # runs of each, where the user does not say
     light_requests: tuple[Request, ...] = ()  # with --light; none: `requests`, each made light
     tables: str | None = None  # "module:attribute" of a `tables.TablesOf`; None: it has none
+    examined: str | None = None  # likewise of a `tables.ExaminedTablesOf`; None: one table each
 
 
 def find_suite(name: str) -> Suite:
@@ -49,3 +51,9 @@ def find_suite(name: str) -> Suite:
             "Mend its package."
         )
     return suite
+
+
+def runs_of(suite: Suite, *, light: bool = False) -> int:
+    """Return how many runs the suite makes where the user does not say how many."""
+    requests = suite.light_requests if light and suite.light_requests else suite.requests
+    return sum(min(one.seeds_max or suite.seeds, suite.seeds) for one in requests)

@@ -1,6 +1,7 @@
 """Fakes and contract test classes for people who add parts; needs pytest.
 
 fakes      a framework, an implementation and a task that need nothing but NumPy
+examiner   an examination and those who carry it out
 runs       a plan resolved for them, placed in a store
 clusters   a Slurm, SSH servers or a Ray on this machine, for a launcher
 talk       two programs that say what a network between them gives

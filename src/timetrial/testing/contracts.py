@@ -1,6 +1,6 @@
 """What every part of a family must do, as test classes for pytest.
 
-A subclass gives the part by a fixture: `case`, `framework`, `launcher` or `task`.
+A subclass gives the part by a fixture: `case`, `framework`, `launcher`, `task` or `examination`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -38,7 +39,17 @@ from timetrial.launch.local import LocalLauncher
 from timetrial.launch.supervise import supervise
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir
-from timetrial.spec import Build, Implementation, Lap, Point, Split, SplitName, Task, Workload
+from timetrial.spec import (
+    Build,
+    Examination,
+    Implementation,
+    Lap,
+    Point,
+    Split,
+    SplitName,
+    Task,
+    Workload,
+)
 from timetrial.stats.inference import TOLERANCE
 from timetrial.store import RunRecord, read_run
 from timetrial.testing import fakes, runs
@@ -370,6 +381,44 @@ class CollectiveContract:
         assert counts[0] == counts[1]
         most = fakes.EXCHANGE.repetitions_max
         assert all(fakes.EXCHANGE.repetitions_min <= count <= most for count in counts[0])
+
+
+class ExaminationContract:
+    """What the fixture `examination` says of its steps must fit together."""
+
+    def test_every_row_has_a_name_of_its_own(self, examination: Examination) -> None:
+        steps = [step.name for step in examination.steps]
+        measures = [one.measure for step in examination.steps for one in step.seeks]
+        assert len(set(steps)) == len(steps)
+        assert len(set(measures)) == len(measures)
+        assert all(step.seeks for step in examination.steps)
+        for name in (*steps, *measures):
+            assert re.fullmatch(r"[a-z][a-z0-9_]*", name), name
+        assert not [name for name in measures if name.startswith("time_of_")], "of the steps"
+
+    def test_people_are_told_what_each_step_and_finding_is(self, examination: Examination) -> None:
+        abouts = [step.about for step in examination.steps]
+        abouts += [one.about for step in examination.steps for one in step.seeks]
+        assert all(about and "\n" not in about for about in abouts)
+        assert examination.sources
+
+    def test_only_what_decides_the_result_is_in_the_hash(self, examination: Examination) -> None:
+        changed = msgspec.structs.replace
+        assert changed(examination, title="another", notes=()).hash() == examination.hash()
+        assert changed(examination, steps=examination.steps[1:]).hash() != examination.hash()
+        assert changed(examination, version=examination.version + 1).hash() != examination.hash()
+
+    def test_light_leaves_steps_out_and_some_remain(self, examination: Examination) -> None:
+        names = {step.name for step in examination.steps}
+        assert set(examination.light_without) < names
+
+    def test_it_is_read_back_as_it_was_written(self, examination: Examination) -> None:
+        content = msgspec.json.encode(examination)
+        assert msgspec.json.decode(content, type=Examination) == examination
+
+    def test_every_examiner_is_a_module_that_is_there(self, examination: Examination) -> None:
+        for path in examination.implementations.values():
+            assert importlib.util.find_spec(path.partition(":")[0]) is not None, path
 
 
 def _placed(store: Path, build: str, *, elsewhere: bool) -> tuple[RunDir, Plan]:

@@ -12,7 +12,7 @@ from timetrial.exchange.allreduce import ALLREDUCE
 from timetrial.plan import Plan, Request
 from timetrial.rundir import RunDir, create_run_dir, pretty_json, write_atomically
 from timetrial.scripted import command
-from timetrial.spec import Exchange
+from timetrial.spec import Examination, Exchange
 from timetrial.store import RunRecord
 from timetrial.testing import fakes
 
@@ -59,6 +59,28 @@ def exchange_plan(
         exchange=exchange,
         task_hash=exchange.hash(),
         steps_max=len(exchange.points(light=light)),
+    )
+
+
+def examination_plan(
+    examination: Examination, tool: str | None = None, *, light: bool = False
+) -> Plan:
+    """Return a plan that examines `tool`, None: the first; no sampler, no data set."""
+    base = resolve(Request(task="digits-cnn", settings={"sample_every_s": 0}), 1)
+    name = tool or next(iter(examination.implementations))
+    steps = len(examination.chosen(light=light))
+    return msgspec.structs.replace(
+        base,
+        learned=None,
+        examination=examination,
+        task_hash=examination.hash(),
+        framework=name,
+        implementation=examination.implementations[name],
+        target=None,
+        steps_max=steps,
+        data_files={},
+        data_sources={},
+        light=light,
     )
 
 

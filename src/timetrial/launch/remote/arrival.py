@@ -27,7 +27,7 @@ from timetrial.errors import DataError, TimetrialError
 from timetrial.launch.remote.shipment import Contents, contents
 from timetrial.plan import Plan
 from timetrial.rundir import RunDir, pretty_json, write_atomically
-from timetrial.spec import DatasetUse, Record
+from timetrial.spec import Record
 
 
 class Arrived(Record, frozen=True, kw_only=True):
@@ -70,8 +70,9 @@ def relocate(
     """
     plan = plans.decode_plan(run.plan.read_bytes(), str(run.plan))
     places: Mapping[str, str] = {}
-    if plan.learned is not None:
-        found = _find(plan, plan.learned.dataset, path)
+    use = _use_of(plan)
+    if use is not None:
+        found = _find(plan, use, path)
         if isinstance(found, str):
             return {}, found
         places = found.places
@@ -85,7 +86,23 @@ class _Found(NamedTuple):
     places: Mapping[str, str]
 
 
-def _find(plan: Plan, use: DatasetUse, path: sources.SearchPath) -> _Found | str:
+class _Use(NamedTuple):
+    """Which data set, and of a user's own its content."""
+
+    name: str
+    content_sha256: str | None
+
+
+def _use_of(plan: Plan) -> _Use | None:
+    """Return the data set of a plan, None where it has none."""
+    if plan.learned is not None:
+        return _Use(plan.learned.dataset.name, plan.learned.dataset.content_sha256)
+    if plan.examination is not None and plan.examination.dataset is not None:
+        return _Use(plan.examination.dataset, None)
+    return None
+
+
+def _find(plan: Plan, use: _Use, path: sources.SearchPath) -> _Found | str:
     """Return this machine's files, or where below the cache a user's own is to be sent.
 
     Raises:
@@ -114,7 +131,7 @@ def _find(plan: Plan, use: DatasetUse, path: sources.SearchPath) -> _Found | str
     return _Found({decoded.key(): str(here)}, {decoded.key(): f"cache: {here}"})
 
 
-def _registered(use: DatasetUse) -> DatasetInfo | None:
+def _registered(use: _Use) -> DatasetInfo | None:
     """Return the description of a registered data set, None for a user's own of any name."""
     if use.name not in datasets.REGISTRY.names():
         return None

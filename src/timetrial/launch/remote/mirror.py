@@ -1,8 +1,8 @@
 """A worker's run directory on another machine, kept the same here.
 
 Logs come back by offset while they grow, so that what a launcher shows is live and one that dies
-has lost little; states to resume from come back whole. At the end the SHA-256 of every file is
-compared, and what differs is fetched once more.
+has lost little; states to resume from, and what an examination leaves, come back whole. At the end
+the SHA-256 of every file is compared, and what differs is fetched once more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Mirror:
         self._streams = re.compile(
             rf"events\.{rank}\.jsonl|stdout\.{rank}\.log|meter\.[A-Za-z0-9_-]+{suffix}\.jsonl"
         )
-        self._states = re.compile(rf"checkpoints/step-\d+{state}\.npz")
+        left = "" if rank else r"|exhibits/[A-Za-z0-9][A-Za-z0-9._-]*"  # of an examination
+        self._states = re.compile(rf"checkpoints/step-\d+{state}\.npz{left}")
         self._reports = re.compile(
             rf"(begun|exit)\.{attempt}\.{rank}\.json|(machine|ceilings)\.[A-Za-z0-9_-]+\.json"
         )

@@ -122,10 +122,14 @@ def _extras(plan: Plan) -> tuple[str, ...]:
         found.add(REQUIREMENTS[plan.framework].extra)
     if plan.device.startswith("cuda"):
         found.add("gpu")
-    if plan.learned is None:
+    name = plan.learned.dataset.name if plan.learned is not None else None
+    if plan.examination is not None:
+        found.update([plan.examination.extra] if plan.examination.extra else [])
+        name = plan.examination.dataset
+    if name is None:
         return tuple(sorted(found))
     try:
-        info = find_dataset(plan.learned.dataset.name)
+        info = find_dataset(name)
     except UnknownNameError:  # a user's own, which is sent decoded
         return tuple(sorted(found))
     found.update(place.extra for place in info.places if isinstance(place, PackageFolder))
