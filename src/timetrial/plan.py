@@ -92,6 +92,7 @@ EXAMINATIONS: Final = Registry(
         "course-frameworks": "timetrial.examinations.course_frameworks:FRAMEWORKS",
         "course-hardware": "timetrial.examinations.course_hardware:HARDWARE",
         "course-pipeline": "timetrial.examinations.course_pipeline:PIPELINE",
+        "experiment-tool": "timetrial.examinations.tools.examination:EXPERIMENT_TOOL",
     },
 )
 

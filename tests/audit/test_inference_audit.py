@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import msgspec
 import pytest
 
 from timetrial import audit, store
+from timetrial.engine.events import Inferred, Started, WorkerEvent
 from timetrial.launch.local import LocalLauncher
 from timetrial.launch.supervise import close, supervise
 from timetrial.rundir import RunDir, pretty_json
+from timetrial.stats import inference
 from timetrial.testing import fakes, runs
 
 Lines = list[dict[str, Any]]
@@ -119,3 +122,31 @@ def test_predictions_that_nobody_asked_for_fail(copy: Path):
     plan = msgspec.structs.replace(store.read_run(copy).plan, inference_s=None)
     RunDir(copy).plan.write_bytes(pretty_json(plan))
     assert set(failed(copy, nothing)) == {"inference"}
+
+
+def test_a_run_killed_while_it_predicts_begins_its_inference_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fakes.write_plugin(tmp_path / "plugin")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "plugin"), prepend=os.pathsep)
+    planned = msgspec.structs.replace(runs.fake_plan(), inference_s=1.0)
+    run, plan = runs.place(tmp_path / "store", planned)
+    pids: list[int] = []
+
+    def kill(events: Sequence[WorkerEvent]) -> None:
+        pids.extend(event.pid for event in events if isinstance(event, Started))
+        if pids and any(isinstance(event, Inferred) for event in events):
+            os.kill(pids.pop(), signal.SIGKILL)
+
+    assert supervise(run, plan, LocalLauncher(), kill).status is None
+    before = sum(isinstance(event, Inferred) for event in store.read_run(run.path).worker)
+    assert supervise(run, plan, LocalLauncher(), lambda events: None).status == "reached"
+    [verification] = audit.verify([run.path])
+    assert verification.ok, verification.checks
+    record = store.read_run(run.path)
+    seen = inference.inference_of(record)
+    assert seen is not None
+    assert list(seen.calls) == [1, 8, 64, plan.task.dataset.test_count]
+    anew = [event for event in record.worker if isinstance(event, Inferred)][before:]
+    calls = sum(len(event.ns) for event in anew if not event.warm_up)
+    assert calls == sum(len(one.seconds) for one in seen.calls.values())

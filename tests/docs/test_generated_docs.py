@@ -12,7 +12,7 @@ import pytest
 from command_line import ROOT, Ran
 
 from timetrial.engine.events import LauncherEvent, WorkerEvent
-from timetrial.plan import MEASUREMENTS, TASKS, Plan
+from timetrial.plan import EXAMINATIONS, MEASUREMENTS, TASKS, Plan
 from timetrial.rows import Row
 
 SCHEMAS = sorted((ROOT / "docs/schema").glob("*.json"))
@@ -33,7 +33,7 @@ def test_they_are_up_to_date() -> None:
 def test_every_task_has_its_page() -> None:
     pages = {path.stem for path in (ROOT / "docs/tasks").glob("*.md")} - {"README"}
 
-    assert pages == {*TASKS.names(), *MEASUREMENTS.names()}
+    assert pages == {*TASKS.names(), *MEASUREMENTS.names(), *EXAMINATIONS.names()}
 
 
 @pytest.mark.parametrize("ran", ["digits", "logreg", "precisions"])

@@ -15,6 +15,7 @@ REGISTRY: Final = Registry(
     built_in={
         "benchm-dl": "timetrial.suites.benchm_dl:suite",
         "cloud-check": "timetrial.suites.cloud_check:suite",
+        "experiment-tools": "timetrial.suites.experiment_tools:suite",
         "ml-course": "timetrial.suites.ml_course:suite",
         "mlbench": "timetrial.suites.mlbench:suite",
         "platform-task": "timetrial.suites.platform_task:suite",
