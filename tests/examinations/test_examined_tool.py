@@ -139,14 +139,14 @@ def test_the_tools_line_stands_below_the_documents(table: Table) -> None:
     assert (said.date, said.cells["organizing"]) == ("2019", "NO (Limited)")
 
     ours = line_of(table, "Visdom", "measured")
-    assert ours.cells["monitoring"] == "yes: no page"
-    assert ours.cells["organizing"] == "limited: no artefact, no page"
+    assert ours.cells["monitoring"] == "yes"
+    assert ours.cells["organizing"] == "limited"
     assert ours.cells["tuning"] == "yes"
     assert [note for note in ours.notes if note.startswith("other than in the document")] == [
         "other than in the document: tuning was NO, is yes",
         "other than in the document: open source was YES, is limited",
     ]
-    assert any(note.startswith("monitoring: 10 of 10 steps") for note in ours.notes)
+    assert any(note.startswith("monitoring, yes (no page): 10 of 10 steps") for note in ours.notes)
 
 
 def test_tools_that_were_not_run_say_how_to_run_them(table: Table) -> None:

@@ -60,6 +60,16 @@ def test_a_page_without_its_scripts_is_none_and_says_so() -> None:
     assert "2 of its 3 scripts are missing" in judged.reason
 
 
+def test_what_was_seen_of_a_client_alone_is_said_to_be_without_its_server() -> None:
+    seen = watched(means="raw file")
+
+    apart = cell("monitoring", seen, tool=made_tool(server=CLOSED))
+
+    assert (apart.value, apart.without_server) == ("limited", True)
+    assert apart.reason.startswith("without its server, which runs at its owner")
+    assert not cell("monitoring", seen).without_server
+
+
 def test_the_latency_stands_in_the_reason_with_how_fine_it_can_be_told() -> None:
     judged = cell("monitoring", watched())
 

@@ -8,6 +8,7 @@ Classifier; Open Source Initiative, licences by SPDX identifier (opensource.org/
 from __future__ import annotations
 
 import re
+from email.message import Message
 from importlib.metadata import PackageMetadata
 from typing import Final, NamedTuple
 
@@ -44,7 +45,7 @@ class Licence(NamedTuple):
     is_open: bool | None
 
 
-def licence_in(metadata: PackageMetadata) -> Licence:
+def licence_in(metadata: PackageMetadata | Message) -> Licence:
     """Return what the metadata of an installed distribution say of its licence.
 
     An expression counts first, then a classifier, then the free text.
@@ -74,6 +75,6 @@ def _all_open(expression: str) -> bool:
     return all(name in OPEN for name in names)
 
 
-def _first(metadata: PackageMetadata, field: str) -> str:
+def _first(metadata: PackageMetadata | Message, field: str) -> str:
     values = metadata.get_all(field, [])
     return str(values[0]).strip() if values else ""

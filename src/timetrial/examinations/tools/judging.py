@@ -21,10 +21,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from email.message import Message
 from typing import Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
+from timetrial.examinations.licences import licence_in
 from timetrial.examinations.tools.records import (
     CHECKS,
     COLUMNS,
@@ -54,22 +56,6 @@ LEAST_ABOVE: Final = 1e-9
 """A search that came nearer than this to the least value counts as so near: ratios need it."""
 _LIVE_SHARE: Final = 0.5
 
-# Source: opensource.org/licenses, SPDX identifiers, read 2026-11-23; those that occur here.
-_OSI: Final = {"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MPL-2.0"}
-_CALLED: Final = {  # as distributions of before PEP 639 write them
-    "apache": "Apache-2.0",
-    "apache 2.0": "Apache-2.0",
-    "apache-2.0": "Apache-2.0",
-    "apache license 2.0": "Apache-2.0",
-    "apache license, version 2.0": "Apache-2.0",
-    "bsd": "BSD-3-Clause",
-    "bsd 3-clause": "BSD-3-Clause",
-    "bsd-3-clause": "BSD-3-Clause",
-    "mit": "MIT",
-    "mit license": "MIT",
-}
-
-
 _DOES: Final[Mapping[str, str]] = {
     "monitoring": "logs values by step",
     "organizing": "lists runs",
@@ -86,6 +72,7 @@ class Cell(Record, frozen=True, kw_only=True):
     value: Value
     short: str  # a few words behind the value, such as "no page"
     reason: str
+    without_server: bool = False  # its server is elsewhere: what it gives with it was not seen
 
 
 def judge(tool: Tool, seen: Sequence[Observation]) -> dict[Column, Cell]:
@@ -146,7 +133,9 @@ def _monitoring(tool: Tool, seen: Sequence[Observation]) -> Cell:
     if watched.means == "snapshot":
         return Cell(value="limited", short="own snapshots", reason=said)
     if watched.means == "raw file":
-        return Cell(value="limited", short="raw file", reason=said)
+        apart = tool.server.kind in ("separate", "closed")
+        said = f"without its server, which {_elsewhere(tool)}: {said}" if apart else said
+        return Cell(value="limited", short="raw file", reason=said, without_server=apart)
     return Cell(value="yes", short="" if page else "no page", reason=said)
 
 
@@ -252,7 +241,7 @@ def _licence(tool: Tool, seen: Sequence[Observation]) -> Cell:
     ours = open_licence(licensed)
     server = tool.server
     if server.kind == "closed":
-        said += f"; its server {server.about} ({server.source})"
+        said += f"; its server {server.about}" + (f" ({server.source})" if server.source else "")
         return Cell(
             value="limited" if ours else "no",
             short="server closed" if ours else "not open",
@@ -278,11 +267,14 @@ def _licence(tool: Tool, seen: Sequence[Observation]) -> Cell:
 
 def open_licence(licensed: Licensed) -> bool:
     """Return whether a distribution names a licence of the Open Source Initiative's list."""
+    metadata = Message()
     if licensed.expression:
-        return licensed.expression in _OSI
-    if any(name.startswith("License :: OSI Approved ::") for name in licensed.classifiers):
-        return True
-    return _CALLED.get(licensed.field.lower()) in _OSI
+        metadata["License-Expression"] = licensed.expression
+    if licensed.field:
+        metadata["License"] = licensed.field
+    for line in licensed.classifiers:
+        metadata["Classifier"] = line
+    return licence_in(metadata).is_open is True
 
 
 # --- what they share -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from timetrial.references.experiment_tools import DocumentTable, DocumentTool, d
 from timetrial.rows import Table, TableColumn, TableLine
 from timetrial.store import RunRecord
 from timetrial.suites.experiment_tools import TASK
+from timetrial.units import count
 
 HEADINGS: Final[dict[Column, str]] = {
     "monitoring": "Monitoring",
@@ -66,8 +67,8 @@ def tables(groups: Sequence[ExaminationGroup]) -> list[Table]:
             ],
             lines=lines,
             notes=[*(f"published: {flaw}" for flaw in document.flaws), *_RULES],
-            answer=f"experiment-tools: {len(by_tool)} tools examined, {differences} cells of the "
-            "document's table are other today.",
+            answer=f"experiment-tools: {count(len(by_tool), 'tool')} examined; of the document's "
+            f"table {count(differences, 'cell')} differ today.",
         )
     ]
 
@@ -93,7 +94,7 @@ def _measured(
     tool: Tool, group: ExaminationGroup, cells: dict[Column, Cell], published: DocumentTool | None
 ) -> TableLine:
     last = group.runs[-1]
-    notes = [f"{HEADINGS[name].lower()}: {cell.reason}" for name, cell in cells.items()]
+    notes = [f"{HEADINGS[name].lower()}, {_shown(cell)}" for name, cell in cells.items()]
     notes += [f"other than in the document: {text}" for text in _differences(cells, published)]
     return TableLine(
         group=tool.title,
@@ -104,7 +105,7 @@ def _measured(
         cells={
             "line": f"{tool.distribution} {group.system.version}"
             + (", light" if group.system.light else ""),
-            **{name: _shown(cell) for name, cell in cells.items()},
+            **{name: cell.value for name, cell in cells.items()},
         },
         notes=notes,
         evidence=[run.run.path.name for run in group.runs],
@@ -123,11 +124,15 @@ def _missing(tool: Tool) -> TableLine:
 
 
 def _shown(cell: Cell) -> str:
-    return f"{cell.value}: {cell.short}" if cell.short else cell.value
+    words = f"{cell.value} ({cell.short})" if cell.short else cell.value
+    return f"{words}: {cell.reason}"
 
 
 def _differences(cells: dict[Column, Cell], published: DocumentTool | None) -> list[str]:
-    """Return the columns whose value today is other than the document's, in words."""
+    """Return the columns whose value today is other than the document's, in words.
+
+    The document's are of the tool with its server: what was seen without it differs from nothing.
+    """
     if published is None:
         return []
     said: dict[Column, str] = {
@@ -139,7 +144,7 @@ def _differences(cells: dict[Column, Cell], published: DocumentTool | None) -> l
     return [
         f"{HEADINGS[name].lower()} was {said[name]}, is {cell.value}"
         for name, cell in cells.items()
-        if cell.value not in ("unknown", value_of(said[name]))
+        if cell.value not in ("unknown", value_of(said[name])) and not cell.without_server
     ]
 
 
