@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from timetrial.api import compare, find_store, load, plans, price, resume, run
+    from timetrial.api import compare, export, find_store, load, plans, price, resume, run
     from timetrial.parity.proof import prove
     from timetrial.results import Rows, Runs
     from timetrial.rows import Row, Verdict
@@ -27,6 +27,7 @@ __all__ = [
     "Runs",
     "Verdict",
     "compare",
+    "export",
     "find_store",
     "load",
     "plans",

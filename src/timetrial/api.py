@@ -1,4 +1,4 @@
-"""What the command line, notebooks and other programs call: run, resume, load, compare, price."""
+"""What the command line, notebooks and other programs call: run, load, compare, price, export."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from timetrial import findings, store
+from timetrial import findings, interop, store
 from timetrial.batch import (
     Batch,
     SilentWatcher,
@@ -33,6 +33,7 @@ from timetrial.rows import Verdict
 from timetrial.rundir import RunDir, disk_errors, pretty_json, write_atomically
 from timetrial.spec import Target
 from timetrial.stats import clocks, sequential
+from timetrial.store import RunRecord
 
 DEFAULT_STORE: Final = "timetrial-runs"
 
@@ -277,6 +278,49 @@ def price(
     """
     day = at or datetime.datetime.now(datetime.UTC).date()
     return findings.reprice(runs, book, findings.Wanted(day, name, spot, currency, hours_per_month))
+
+
+def export(
+    runs: Sequence[RunRecord],
+    *,
+    to: str,
+    into: str | Path,
+    told: Callable[[interop.Receipt], None] = lambda _receipt: None,
+) -> list[interop.Receipt]:
+    """Hand runs that have ended to a tracking tool, such as "mlflow"; return a receipt of each.
+
+    The run directories stay as they are. `into` is the tool's own place: a folder, or an address. A
+    run that is there already is not written again; one that has not ended is left out, and its
+    receipt says why. `told` gets each receipt as its run is done.
+
+    Raises:
+        UnknownNameError: No such exporter.
+        MissingExtraError: The tool's library is not installed.
+        UsageError: There is no run that could be exported, or the place is none of the tool's.
+        StoreError: A run cannot be read, the place not be written, or the tool refuses.
+    """
+    exporter = interop.find_exporter(to)
+    whys = [(record, interop.why_not(record)) for record in runs]
+    ready = [record for record, why in whys if why is None]
+    receipts = [
+        interop.Receipt(
+            run=record.plan.run, directory=str(record.run.path), state="left out", why=why
+        )
+        for record, why in whys
+        if why is not None
+    ]
+    if not ready:
+        seen = f": {receipts[0].run}, as {receipts[0].why}" if receipts else ""
+        raise UsageError(
+            f"None of {len(receipts)} runs can be exported{seen}. Name runs that have ended; "
+            "`timetrial list runs` shows them."
+        )
+    for receipt in receipts:
+        told(receipt)
+    for receipt in exporter.export([interop.track(record) for record in ready], str(into)):
+        told(receipt)
+        receipts.append(receipt)
+    return receipts
 
 
 def _only(side: str, groups: Sequence[findings.Group], task: str) -> findings.Group | None:

@@ -12,8 +12,8 @@ import timetrial as tt
 def test_the_public_names_are_these() -> None:
     # fmt: off
     assert tt.__all__ == [
-        "Row", "Rows", "Runs", "Verdict", "compare", "find_store", "load", "plans",
-        "price", "prove", "record", "resume", "run",
+        "Row", "Rows", "Runs", "Verdict", "compare", "export", "find_store", "load",
+        "plans", "price", "prove", "record", "resume", "run",
     ]
     # fmt: on
     assert set(dir(tt)) == {*tt.__all__, "__version__"}

@@ -13,7 +13,7 @@ from timetrial.cli import app
 
 VERBS = (
     "run", "list", "show", "doctor", "report", "compare", "probe", "predict", "recommend",
-    "price", "tune", "parity", "verify", "machine", "data", "convergence",
+    "price", "tune", "parity", "verify", "machine", "export", "data", "convergence",
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_json_is_offered_by_every_verb_that_prints_results() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        *[("list", kind) for kind in ("clocks", "datasets", "frameworks", "launchers")],
+        *[("list", kind) for kind in ("clocks", "datasets", "exporters", "frameworks", "launchers")],
         *[("list", kind) for kind in ("prices", "references", "spaces", "suites", "tasks")],
         *[("show", name) for name in ("breast-cancer-logreg", "digits-cnn", "quick")],
         ("show", "fashion-mnist-cnn"),

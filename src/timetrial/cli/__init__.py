@@ -18,6 +18,7 @@ from timetrial.cli import (
     convergence,
     data,
     doctor,
+    export,
     forecasts,
     listing,
     machine,
@@ -80,6 +81,7 @@ app.command("tune")(tune.tune)
 app.command("parity")(parity.parity)
 app.command("verify")(verify.verify)
 app.command("machine")(machine.machine)
+app.command("export")(export.export)
 app.add_typer(data.app, name="data")
 app.add_typer(convergence.app, name="convergence")
 

@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import typer
 
 from timetrial.cli import options
-from timetrial.errors import UnknownNameError, UsageError
-
-if TYPE_CHECKING:
-    from timetrial.results import Runs
-
-FIELDS: Final = (
-    "batch",
-    "cores",
-    "device",
-    "division",
-    "framework",
-    "launcher",
-    "precision",
-    "run",
-    "task",
-)
 
 
 def compare(
@@ -46,7 +30,7 @@ def compare(
     from timetrial import api
     from timetrial.report import words
 
-    sides = [_choose(side, api.find_store(store)) for side in (a, b)]
+    sides = [options.choose_runs([side], store) for side in (a, b)]
     verdicts = api.compare(sides[0], sides[1], clock=clock)
     if json:
         options.echo_json(verdicts)
@@ -56,32 +40,3 @@ def compare(
         console.print(words.verdict_text(verdict, (verdict.a, verdict.b), verdict.target))
         for note in verdict.notes:
             console.print(f"- {note}")
-
-
-def _choose(text: str, store: Path) -> Runs:
-    from timetrial import api
-    from timetrial.results import Runs
-
-    if "=" not in text or Path(text).exists():
-        return api.load(text)
-    conditions = options.settings(options.comma_list(text) or ())
-    for field in conditions:
-        if field not in FIELDS:
-            raise UnknownNameError("condition", field, FIELDS)
-    runs = api.load(store)
-    chosen = [
-        record
-        for record in runs
-        if all(_value(record.plan, field) == value for field, value in conditions.items())
-    ]
-    if not chosen:
-        raise UsageError(
-            f"No run in {store} has {text}. `timetrial list runs --store {store}` shows what is "
-            "there."
-        )
-    return Runs(chosen)
-
-
-def _value(plan: object, field: str) -> str:
-    value = getattr(plan, field)
-    return str(value.name) if field == "task" else str(value)

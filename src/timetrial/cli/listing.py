@@ -18,6 +18,7 @@ KINDS: Final = (
     "algorithms",
     "clocks",
     "datasets",
+    "exporters",
     "frameworks",
     "launchers",
     "prices",
@@ -212,6 +213,12 @@ def _launchers(_store: Path | None) -> list[dict[str, object]]:
     return [{"launcher": name} for name in REGISTRY.names()]
 
 
+def _exporters(_store: Path | None) -> list[dict[str, object]]:
+    from timetrial.interop import REGISTRY
+
+    return [{"exporter": name} for name in REGISTRY.names()]
+
+
 def _clocks(_store: Path | None) -> list[dict[str, object]]:
     from timetrial.stats.clocks import CLOCKS
 
@@ -324,6 +331,7 @@ _LISTERS: Final = {
     "algorithms": _algorithms,
     "clocks": _clocks,
     "datasets": _datasets,
+    "exporters": _exporters,
     "frameworks": _frameworks,
     "launchers": _launchers,
     "prices": _prices,

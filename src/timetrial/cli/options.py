@@ -1,4 +1,4 @@
-"""Option values shared by several verbs: lists, settings, JSON output."""
+"""Values shared by several verbs: lists, settings, chosen runs, JSON output."""
 
 from __future__ import annotations
 
@@ -6,14 +6,30 @@ import datetime
 import shutil
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-from timetrial.errors import UsageError
+from timetrial.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from timetrial.plan import Plan
+    from timetrial.results import Runs
     from timetrial.rows import Row
+
+# what a condition may ask of a run, by the name in its plan
+FIELDS: Final = (
+    "batch",
+    "cores",
+    "device",
+    "division",
+    "framework",
+    "launcher",
+    "precision",
+    "run",
+    "task",
+)
 
 
 def comma_list(text: str | None) -> list[str] | None:
@@ -104,3 +120,49 @@ def echo_json(content: object) -> None:
 def echo_rows(rows: Sequence[Row]) -> None:
     """Print rows as a JSON array."""
     echo_json(list(rows))
+
+
+def choose_runs(texts: Sequence[str], store: Path | None) -> Runs:
+    """Return the runs that `texts` name, each once: directories, or conditions on those of a store.
+
+    Without a text all runs of the store.
+
+    Raises:
+        UnknownNameError: A condition on something else than FIELDS.
+        UsageError: A condition that no run meets.
+        StoreError: No such directory.
+    """
+    from timetrial import api
+    from timetrial.results import Runs
+
+    place = api.find_store(store)
+    named = [record for text in texts for record in _chosen(text, place)]
+    found = named if texts else api.load(place)
+    return Runs(list({record.run.path.resolve(): record for record in found}.values()))
+
+
+def _chosen(text: str, store: Path) -> Runs:
+    from timetrial import api
+    from timetrial.results import Runs
+
+    if "=" not in text or Path(text).exists():
+        return api.load(text)
+    conditions = settings(comma_list(text) or ())
+    for field in conditions:
+        if field not in FIELDS:
+            raise UnknownNameError("condition", field, FIELDS)
+    chosen = [
+        record
+        for record in api.load(store)
+        if all(_value(record.plan, field) == value for field, value in conditions.items())
+    ]
+    if not chosen:
+        raise UsageError(
+            f"No run in {store} has {text}. `timetrial list runs --store {store}` shows what is "
+            "there."
+        )
+    return Runs(chosen)
+
+
+def _value(plan: Plan, field: str) -> str:
+    return plan.subject.name if field == "task" else str(getattr(plan, field))
