@@ -558,6 +558,7 @@ def expand(
     if choices.get("script"):
         lists["script"] = [_words(choices["script"])]
     names = [what] if isinstance(what, str | Path) else list(what)
+    light = choices.get("light") is True
     requests: list[Request] = []
     seeds: int | Sequence[int] | None = None
     place: Path | None = None
@@ -572,8 +573,10 @@ def expand(
         elif str(name).endswith(".py"):
             bases = (Request(task=str(name)),)
         else:
-            bases = named_requests(str(name), light=choices.get("light") is True)
-        combinations = plan.grid(lists)
+            bases = named_requests(str(name), light=light)
+        shorter = light and str(name) in suites.REGISTRY.names() and _has_light_requests(str(name))
+        asked = {key: value for key, value in lists.items() if not (shorter and key == "light")}
+        combinations = plan.grid(asked)
         requests += [
             msgspec.structs.replace(base, **combination)
             for base in bases
@@ -584,6 +587,10 @@ def expand(
     for request in requests:
         _check_kinds(request)
     return _unique(requests), seeds, place
+
+
+def _has_light_requests(suite: str) -> bool:
+    return bool(suites.find_suite(suite).light_requests)
 
 
 def _words(script: object) -> tuple[str, ...]:

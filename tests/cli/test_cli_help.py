@@ -73,7 +73,10 @@ def test_json_is_offered_by_every_verb_that_prints_results() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        *[("list", kind) for kind in ("clocks", "datasets", "exporters", "frameworks", "launchers")],
+        *[
+            ("list", kind)
+            for kind in ("clocks", "datasets", "exporters", "frameworks", "launchers")
+        ],
         *[("list", kind) for kind in ("prices", "references", "spaces", "suites", "tasks")],
         *[("show", name) for name in ("breast-cancer-logreg", "digits-cnn", "quick")],
         ("show", "fashion-mnist-cnn"),

@@ -33,7 +33,9 @@ class Suite(Record, frozen=True, kw_only=True):
     question: str
     requests: tuple[Request, ...]
     seeds: int  # runs of each, where the user does not say
-    light_requests: tuple[Request, ...] = ()  # with --light; none: `requests`, each made light
+    light_requests: tuple[
+        Request, ...
+    ] = ()  # with --light, as they are; none: `requests`, each made light
     tables: str | None = None  # "module:attribute" of a `tables.TablesOf`; None: it has none
     examined: str | None = None  # likewise of a `tables.ExaminedTablesOf`; None: one table each
 

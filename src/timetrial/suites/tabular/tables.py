@@ -19,6 +19,7 @@ PUBLISHED: Final = ("benchm_ml.toml", "gbm_perf.toml")
 QUALITY: Final = {"auc": "final_test_auc", "accuracy": "final_test_accuracy"}
 NETS: Final = ("mlp", "net")
 TREES: Final = ("forest", "boosting")
+DOCUMENTS_ORDER: Final = ("boosting", "forest", "mlp", "linear")  # benchm-ml's, with its network
 PHASES: Final = {  # segment -> heading and what it holds
     "data": ("Read", "from the file to arrays, cut into splits"),
     "encode": ("Encode", "one-hot, standardised, scaled: by one code for all libraries"),
@@ -124,7 +125,8 @@ def _kind(group: Group) -> str:
 def _quality(kin: _Kin, *, first: bool) -> Table:
     lines = [_measured(group) for group in kin.groups]
     published = first and kin.table.startswith("flights-delay")
-    notes = [_order(kin)]
+    best = _best(kin)
+    notes = [_order(best), *_documents_order(best)]
     if published:
         tasks = [f"flights-delay-{kind}" for kind in KINDS]
         lines += published_lines(tasks, _published, general=_flaws())
@@ -177,9 +179,8 @@ def _phases(kin: _Kin) -> Table:
     )
 
 
-def _order(kin: _Kin) -> str:
+def _order(best: Mapping[str, Row]) -> str:
     """Say the order of the kinds by the best library of each, and which neighbours overlap."""
-    best = _best(kin)
     ranked = sorted(best, key=lambda kind: best[kind].value or 0.0, reverse=True)
     said = " > ".join(f"{kind} {best[kind].value:.4f}" for kind in ranked)
     close = [
@@ -193,6 +194,20 @@ def _order(kin: _Kin) -> str:
         f"Order on test, the best library of each: {said}; not told apart by their intervals: "
         f"{'; '.join(close)}."
     )
+
+
+def _documents_order(best: Mapping[str, Row]) -> list[str]:
+    """Say whether the order that document 004 found, with its own network, is found here."""
+    rows = [best[kind] for kind in DOCUMENTS_ORDER if kind in best]
+    if len(rows) < len(DOCUMENTS_ORDER):
+        return []
+    pairs = list(itertools.pairwise(rows))
+    said = " > ".join(DOCUMENTS_ORDER)
+    if all(_apart(better, worse) for better, worse in pairs):
+        return [f"Document 004's order, {said}, holds here: no two of these intervals overlap."]
+    if any(_apart(worse, better) for better, worse in pairs):
+        return [f"Document 004's order, {said}, does not hold here."]
+    return [f"Document 004's order, {said}, is not decided here: neighbours overlap."]
 
 
 def _best(kin: _Kin) -> dict[str, Row]:

@@ -51,6 +51,9 @@ BOOSTING: Final[Mapping[str, str]] = {
 }
 KINDS: Final = ("linear", "forest", "boosting", "mlp", "net")
 EPOCHS: Final = 10  # of the networks
+BATCH: Final = 128  # examples: benchm-ml's
+NET_BATCH: Final = 512
+SMALL_BATCH: Final = 32  # of both, where a table is small
 _SEEDS: Final = (
     "Every run cuts the data anew by its own seed: an interval is over splits and seeds."
 )
@@ -75,6 +78,11 @@ class Table(NamedTuple):
     others: tuple[str, ...] = ()  # data sets of the same shape and counts
     notes: tuple[str, ...] = ()
     size: int | None = None  # train on so many
+
+    @property
+    def large(self) -> bool:
+        """Whether it is too large for a network to learn from 32 at a time."""
+        return self.counts[0] > 10_000
 
 
 FLIGHTS: Final = Table(
@@ -193,10 +201,6 @@ def _encoding(table: Table, number: Callable[[int], InputEncoding]) -> tuple[Inp
     )
 
 
-def _batch(table: Table) -> int:
-    return 128 if table.counts[0] > 10_000 else 32
-
-
 def _task(name: str, table: Table, kind: str, **rules: object) -> Task:
     targets = [
         Target(metric=table.metric, threshold=t, direction="at_least", split="validation")
@@ -281,6 +285,7 @@ def _mlp(name: str, table: Table) -> Task:
         table,
         "mlp",
         _encoding(table, number),
+        BATCH if table.large else SMALL_BATCH,
         Network(
             layers=(
                 Dense(units=200, activation="relu", init="glorot_uniform"),
@@ -302,7 +307,7 @@ def _mlp(name: str, table: Table) -> Task:
 def _net(name: str, table: Table) -> Task:
     def schedule(steps_of_epoch: int) -> Sgd:
         return Sgd(
-            learning_rate=0.05,
+            learning_rate=0.1,
             momentum=0.9,
             nesterov=True,
             rate_in_velocity=False,
@@ -310,12 +315,13 @@ def _net(name: str, table: Table) -> Task:
             schedule=OneCycle(warmup_steps=steps_of_epoch, start_factor=0.1, end_factor=0.0),
         )
 
-    bins = 64 if table.counts[0] > 10_000 else 8
+    bins = 64 if table.large else 8
     return _network(
         name,
         table,
         "net",
         _encoding(table, lambda _: PiecewiseLinear(bins=bins)),
+        NET_BATCH if table.large else SMALL_BATCH,
         Network(
             layers=(
                 Dense(units=256, activation="relu", init="he_normal"),
@@ -334,10 +340,11 @@ def _network(
     table: Table,
     kind: str,
     encoding: tuple[InputEncoding, ...],
+    batch: int,
     model: Network,
     optimizer: Callable[[int], Sgd],
 ) -> Task:
-    use, batch = _dataset(table, encoding), _batch(table)
+    use = _dataset(table, encoding)
     epoch = math.ceil(use.train_count / batch)
     return _task(
         name,
