@@ -212,6 +212,7 @@ def _evaluated(plan: Plan, now: int, step: int, split: str, accuracy: float) -> 
         split=split,  # type: ignore[arg-type]
         examples=examples,
         accuracy=right / examples,
+        auc=accuracy if plan.task.targets[0].metric == "auc" else None,
         loss=1 - accuracy,
         scores_sha256=hashlib.sha256(f"{plan.seed} {step} {split}".encode()).hexdigest(),
     )

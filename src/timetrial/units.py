@@ -89,7 +89,8 @@ def stated(amount: float, unit: str) -> str:
 def quantity(value: float, unit: str) -> str:
     """Return a value for people in the way of its unit.
 
-    Known units: "s", "byte", "fraction", "1" (a count or ratio), "count" (whole, all of its
+    Known units: "s", "byte", "fraction", "points" (a difference of fractions: 0.0446 -> "4.46
+    points", of percentage), "1" (a count or ratio), "count" (whole, all of its
     digits), "yes_no" (1 -> "yes", 0 -> "no", a mean as "67 % yes"), a rate such as "1/s" (4870 ->
     "4,870 /s"), money ("USD", "EUR/h": a code of ISO 4217), and any other unit, which is printed
     behind the number with a decimal prefix.
@@ -100,6 +101,8 @@ def quantity(value: float, unit: str) -> str:
         return bytes_(value)
     if unit == "fraction":
         return percent(value)
+    if unit == "points":
+        return percent(value).replace(" %", " points")
     if unit == "yes_no":
         return {0.0: "no", 1.0: "yes"}.get(value, f"{percent(value, 0)} yes")
     if unit == "count" and float(value).is_integer():

@@ -277,7 +277,7 @@ def difference_row(a: Group, b: Group, name: str) -> Row | None:
     return make_row(
         a,
         measure=f"{name}_difference",
-        unit=measure.unit,
+        unit="points" if measure.unit == "fraction" else measure.unit,
         estimate=mean_difference(ours, theirs),
         split=measure.split,
         notes=[f"{len(ours)} runs against {len(theirs)}"],

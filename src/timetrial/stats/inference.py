@@ -26,7 +26,9 @@ from timetrial.store import RunRecord, by_attempt
 STRETCHES: Final = 25  # that a run's calls are cut into, to see how alike neighbours are
 STRETCHES_MIN: Final = 5  # with fewer nobody can tell: calls then count as independent
 CALLS_OF_STRETCH: Final = 4
-TOLERANCE: Final[Mapping[Precision, float]] = {"float64": 1e-6, "float32": 1e-4, "bfloat16": 0.05}
+TOLERANCE: Final[Mapping[Precision, float]] = {
+    "float64": 1e-6, "float32": 1e-4, "mixed": 1e-4, "bfloat16": 0.05,
+}  # fmt: skip
 """How far a score may lie from that of the whole split, over the largest of these.
 
 How many examples are computed at once changes which of a library's routines runs, and so the

@@ -78,7 +78,7 @@ def _of_variant(name: str, about: str) -> tuple[Sought, ...]:
     if name == "course":
         return found
     about = f"test accuracy less that of the course on the same splits; {about}"
-    return (*found, Sought(measure=f"{name}_difference", unit="fraction", about=about))
+    return (*found, Sought(measure=f"{name}_difference", unit="points", about=about))
 
 
 PIPELINE: Final = Examination(
@@ -185,7 +185,7 @@ PIPELINE: Final = Examination(
                 ),
                 Sought(
                     measure="order_difference",
-                    unit="fraction",
+                    unit="points",
                     about="the document's order less UCI's, mean over the seeds",
                 ),
             ),

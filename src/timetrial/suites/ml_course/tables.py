@@ -234,7 +234,8 @@ def _splits(groups: Sequence[ExaminationGroup]) -> Table:
             TableColumn(
                 name="difference",
                 heading="Difference",
-                about="of test accuracy, to the line above or to the course's own solver",
+                about="of test accuracy, in points of percentage, to the line above or to the "
+                "course's own solver",
             ),
             TableColumn(
                 name="range", heading="95 % of seeds", about="what three splits of one seed give"

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from timetrial import findings, references
+from timetrial import findings, references, units
 from timetrial.findings import Group
 from timetrial.rows import Row, Table, TableColumn, TableLine
 from timetrial.stats import clocks
@@ -57,8 +57,8 @@ CLAIM_COLUMNS: Final = (
     TableColumn(
         name="difference",
         heading="Ahead by",
-        about="quality on test, the other minus the net: the best library of each; Welch's 95 % "
-        "interval",
+        about="quality on test, the other minus the net, in points of percentage: the best library "
+        "of each; Welch's 95 % interval",
     ),
     TableColumn(name="answer", heading="The claim", text=True),
 )
@@ -182,7 +182,7 @@ def _phases(kin: _Kin) -> Table:
 def _order(best: Mapping[str, Row]) -> str:
     """Say the order of the kinds by the best library of each, and which neighbours overlap."""
     ranked = sorted(best, key=lambda kind: best[kind].value or 0.0, reverse=True)
-    said = " > ".join(f"{kind} {best[kind].value:.4f}" for kind in ranked)
+    said = " > ".join(f"{kind} {_said(best[kind])}" for kind in ranked)
     close = [
         f"{better} and {worse}"
         for better, worse in itertools.pairwise(ranked)
@@ -220,6 +220,11 @@ def _best(kin: _Kin) -> dict[str, Row]:
         if kind not in best or row.value > (best[kind].value or 0.0):
             best[kind] = row
     return best
+
+
+def _said(row: Row) -> str:
+    assert row.value is not None  # _best kept no others
+    return units.quantity(row.value, row.unit)
 
 
 def _apart(better: Row, worse: Row) -> bool:
