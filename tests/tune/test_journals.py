@@ -124,8 +124,8 @@ def test_every_sampler_draws_points_of_the_space_and_no_draw_twice(
 
 
 def test_the_task_s_own_point_comes_first_and_what_was_cut_off_again(study: Study) -> None:
-    point = point_of(study.settings.space, DIGITS)
-    assert point is not None
+    point, held = point_of(study.settings.space, DIGITS)
+    assert held
     study.enqueue(point, reference=True)
     first = study.ask()
     assert first.reference

@@ -43,7 +43,7 @@ def test_a_shipped_space_has_its_source_and_fits_a_task(name: str) -> None:
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
-        ("mnist-cnn", "lcbench-sgd"),
+        ("mnist-cnn", "bergstra-bengio"),
         ("digits-cnn", "lcbench-sgd"),
         ("fashion-mnist-cnn", "lcbench-sgd"),
         ("cifar10-resnet20-v2", "algoperf-nesterov"),  # its rate falls at given steps
@@ -102,16 +102,43 @@ def test_numbers_can_be_typed_again() -> None:
     assert settings == {"optimizer.momentum": 0.1235}
 
 
-def test_the_task_s_own_settings_are_a_point_where_the_space_holds_them() -> None:
+def test_a_search_begins_at_the_task_s_own_settings_or_the_nearest_that_the_space_holds() -> None:
     lcbench = fit_space(read_space("lcbench-sgd"), MNIST)
     nesterov = fit_space(read_space("algoperf-nesterov"), MNIST)
+    falling = fit_space(read_space("bergstra-bengio"), MNIST)
 
-    assert point_of(lcbench, MNIST) == {
-        "batch_size": 128,
-        "optimizer.learning_rate": 0.05,
-        "optimizer.momentum": 0.9,
-    }
-    assert point_of(nesterov, MNIST) is None  # it has the other form of momentum
+    own = {"batch_size": 128, "optimizer.learning_rate": 0.05, "optimizer.momentum": 0.9}
+    assert point_of(lcbench, MNIST) == (own, True)
+    point, held = point_of(nesterov, MNIST)
+    assert not held, "it has the other form of momentum"
+    assert point["optimizer.weight_decay"] == 1e-7
+    assert point_of(falling, MNIST) == (
+        {
+            "batch_size": 100,
+            "optimizer.learning_rate": 0.05,
+            "optimizer.schedule.rate": 1e-4,
+        },
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "nearest"),
+    [
+        (Parameter(low=0.1, high=0.9), 0.5, 0.5),
+        (Parameter(low=0.1, high=0.9), 0.95, 0.9),
+        (Parameter(low=0.1, high=0.9), 0.0, 0.1),
+        (Parameter(choices=(20, 100)), 40, 20),
+        (Parameter(choices=(20, 100)), 128, 100),
+        (Parameter(choices=(True,)), False, True),
+        (Parameter(choices=(0.5, 0.1)), 0.0, 0.5),
+    ],
+)
+def test_the_nearest_value_is_within_what_may_be_taken(
+    parameter: Parameter, value: float, nearest: float
+) -> None:
+    assert parameter.nearest(value) == nearest
+    assert parameter.holds(parameter.nearest(value))
 
 
 REFUSED = [

@@ -183,9 +183,8 @@ class _Session:
         self._wait_for_workers(known)
         self._seeds.update(record.plan.seed for record in known)
         if not trials:
-            point = point_of(self._settings.space, self._task)
-            if point is not None:
-                self._study.enqueue(point, reference=True)
+            point, own = point_of(self._settings.space, self._task)
+            self._study.enqueue(point, reference=own)
         for trial in trials:
             outcome = self._outcome(self._read(trial.run))
             if trial.state == "finished" and outcome is not None:

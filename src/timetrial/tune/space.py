@@ -42,7 +42,7 @@ from timetrial.spec import (
 Scale: TypeAlias = Literal["linear", "log", "log-one-minus"]
 """Where values are drawn alike: everywhere, per decade, or per decade of 1 - value."""
 
-DEFAULT: Final = "lcbench-sgd"
+PREFERRED: Final = ("bergstra-bengio", "lcbench-sgd")  # the first that fits a task is its default
 DIGITS: Final = 4  # of a drawn number: what a person can type again
 _PACKAGE: Final = "timetrial.tune"
 _FOLDER: Final = "spaces"
@@ -72,6 +72,18 @@ class Parameter(Record, frozen=True, kw_only=True):
         assert self.low is not None
         assert self.high is not None
         return self.low <= value <= self.high
+
+    def nearest(self, value: Value) -> Value:
+        """Return the one of these values that lies nearest; of choices by ratio."""
+        if self.holds(value):
+            return value
+        if not self.choices:
+            assert self.low is not None
+            assert self.high is not None
+            return min(max(value, self.low), self.high)
+        if isinstance(value, bool) or value <= 0 or any(one <= 0 for one in self.choices):
+            return self.choices[0]
+        return min(self.choices, key=lambda one: abs(math.log(one / value)))
 
 
 class SearchSpace(Record, frozen=True, kw_only=True):
@@ -312,12 +324,16 @@ def _with_batch(task: Task, size: int) -> Task:
     return msgspec.structs.replace(other, eval_every_steps=every)
 
 
-def point_of(space: SearchSpace, task: Task) -> dict[str, Value] | None:
-    """Return the point of the space at which the task stands; None where it lies outside."""
+def point_of(space: SearchSpace, task: Task) -> tuple[dict[str, Value], bool]:
+    """Return the point of the space nearest to the task's own settings, and whether it is these."""
     own = changeable(task)
-    if not all(one.holds(own[name]) for name, one in space.parameters.items()):
-        return None
-    return {name: value for name in space.chosen if (value := own[name]) is not None}
+    point: dict[str, Value] = {}
+    for name, one in space.chosen.items():
+        value = own[name]
+        assert value is not None  # fit_space refused what the task has not
+        point[name] = one.nearest(value)
+    held = all(one.holds(own[name]) for name, one in space.parameters.items())
+    return point, held
 
 
 def fits(space: SearchSpace, task: Task) -> bool:
@@ -335,7 +351,7 @@ def default_space(task: Task) -> str:
     Raises:
         UsageError: None fits the task.
     """
-    names = [DEFAULT, *(name for name in shipped() if name != DEFAULT)]
+    names = [*PREFERRED, *(name for name in shipped() if name not in PREFERRED)]
     for name in names:
         if fits(read_space(name), task):
             return name
