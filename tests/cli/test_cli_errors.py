@@ -185,7 +185,7 @@ def test_runs_of_different_tasks_have_nothing_to_compare(
 def test_unequal_work_is_not_compared(
     digits: Ran, timetrial: Callable[..., Outcome], call: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    rules = ("--division=open", "--set", "steps_max=17")
+    rules = ("--division=open", "--set", "steps_max=17", "--set", "eval_every_steps=5")
     opened = (*rules, *ONE_CORE, "--seeds=1", "--store", tmp_path)
     assert timetrial("run", "digits-cnn", *opened).code == 0
 

@@ -44,6 +44,7 @@ def records_of(
             targets=(msgspec.structs.replace(AUC, threshold=0.65), AUC),
             light_target=AUC,
             stops_at_target=False,
+            steps_max=2 * TASK.eval_every_steps,
         )
         for seed, more in enumerate(SEEDS):
             plan = plan_for(

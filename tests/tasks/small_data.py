@@ -30,5 +30,9 @@ def small_splits(task: Task) -> Mapping[SplitName, Split]:
         labels = rng.permutation(np.arange(count) % use.classes).astype(np.int64)
         noise = rng.integers(0, 56, size=(count, *use.input_shape))
         kind = np.uint8 if len(use.input_shape) == 3 else np.float64
-        splits[name] = Split(name, (patterns[labels] + noise).astype(kind), labels)
+        values = patterns[labels] + noise
+        for column, codes in enumerate(use.categories):
+            if codes:
+                values[:, column] %= codes
+        splits[name] = Split(name, values.astype(kind), labels)
     return splits

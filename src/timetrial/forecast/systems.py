@@ -214,7 +214,8 @@ class Spreads:
     """How much work varies, on every processor in every precision.
 
     From the probes and runs given, those on one processor in alike precisions together; where they
-    say too little, from what is shipped of that processor, else of the one that varies most.
+    say too little, from what is shipped of that processor, else of the one that varies most. Of a
+    precision of which nothing is shipped that is the widest of all.
 
     Raises:
         FormatError: The shipped file is damaged.
@@ -236,13 +237,14 @@ class Spreads:
     def _look(self, processor: str, precision: Precision) -> Varies:
         alike = [one for one in self._shipped if precision in one.precisions]
         same = [one for one in alike if one.system == processor]
-        shipped = max(same or alike, key=lambda one: one.noise.sd_log)
+        shipped = max(same or alike or self._shipped, key=lambda one: one.noise.sd_log)
         here = [one for one in self._seen if one.processor == processor]
-        own = _spread(here, shipped.precisions)
+        own = _spread(here, shipped.precisions if alike else (precision,))
         which = " and ".join(shipped.precisions)
         if own is not None and own.degrees >= DEGREES_MIN:
             if not own.stretches and same:
                 own = _spread(here, shipped.precisions, shipped.noise.stretches) or own
+            which = which if alike else precision
             return Varies(own, f"{own.runs} runs of {own.systems} systems here, {which}")
         known = shipped.noise
         where = f"{shipped.system}, {which}, {shipped.date}"
