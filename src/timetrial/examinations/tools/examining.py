@@ -45,9 +45,14 @@ class Effort(NamedTuple):
     pace_s: float
     budget: int  # evaluations of one search
     searches: int
-    timeout_s: float  # of one program
+    timeout_s: float  # of the program that searches
+
+    def limit_s(self, column: Column) -> float:
+        """Return how long the program of a column may take; some clients lock themselves up."""
+        return self.timeout_s if column == "tuning" else min(self.timeout_s, LOOK_S)
 
 
+LOOK_S: Final = 300.0  # ClearML's second process, forked beside a thread that starts git, may hang
 WHOLE: Final = Effort(steps=40, pace_s=0.5, budget=30, searches=12, timeout_s=1500.0)
 LIGHT: Final = Effort(steps=20, pace_s=0.75, budget=20, searches=5, timeout_s=600.0)
 
@@ -110,7 +115,7 @@ def probe(
     try:
         told = run(
             [python, "-B", "-m", f"timetrial.examinations.tools.probes.{module}", *words],
-            timeout_s=effort.timeout_s,
+            timeout_s=effort.limit_s(column),
             folder=folder,
             environment=_variables(tool, environ, python, folder, code),
         )

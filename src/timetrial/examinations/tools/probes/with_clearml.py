@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -59,7 +60,14 @@ def watch(place: dict[str, str]) -> Reader:
 
 
 def organizing(order: Order, telling: Telling) -> None:
-    """Log the sweep offline; ask for it as one would with a server."""
+    """Log the sweep offline; ask for it as one would with a server.
+
+    It reports by a thread. Its own way is a process forked while another thread starts git, and
+    such a process can keep git's pipe open: on a busy machine close() then waits for ever.
+    """
+    settings = order.folder / "clearml.conf"
+    settings.write_text("sdk { development { report_use_subprocess: false } }\n")
+    os.environ["CLEARML_CONFIG_FILE"] = str(settings)
     from clearml import Task
 
     Task.set_offline(offline_mode=True)
