@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression as Regression
 
 from timetrial.engine import checkpoint
-from timetrial.errors import UsageError
-from timetrial.spec import Lap, LogisticRegression, Solver, Split, SplitName, Workload
+from timetrial.spec import Lap, Split, SplitName, Workload
+from timetrial.tasks.with_sklearn import regression_of
 
 
 class SklearnLogisticRegression:
@@ -21,18 +20,9 @@ class SklearnLogisticRegression:
         Raises:
             UsageError: Another model, or another precision than the one it computes in.
         """
-        model, solver = work.task.model, work.task.optimizer
-        if not isinstance(model, LogisticRegression) or not isinstance(solver, Solver):
-            raise UsageError(f"Task {work.task.name} is not a logistic regression.")
         self._train = splits["train"]
         self._lap = lap
-        self._model = Regression(
-            solver=model.solver,
-            C=model.c,
-            tol=solver.tolerance,
-            max_iter=solver.iterations_max,
-            random_state=work.seed % 2**32,
-        )
+        self._model = regression_of(work)
         self._weights = np.zeros(self._train.inputs.shape[1] + 1)  # the last is the intercept
 
     def advance(self, steps: int) -> None:

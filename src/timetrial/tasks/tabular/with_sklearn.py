@@ -7,21 +7,18 @@ from typing import Final
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression as Regression
 
 from timetrial.engine import checkpoint
-from timetrial.errors import UsageError
 from timetrial.spec import (
     Boosting,
     Forest,
     Lap,
-    LogisticRegression,
-    Solver,
     Split,
     SplitName,
     Workload,
 )
 from timetrial.tasks.tabular.growing import Growing, model_of, scores_of_margins
+from timetrial.tasks.with_sklearn import regression_of
 
 _SURE: Final = 1e-7  # no probability is taken for smaller: a forest's may be 0, its logarithm not
 
@@ -35,18 +32,9 @@ class SklearnLogisticRegression:
         Raises:
             UsageError: Another model.
         """
-        model, solver = work.task.model, work.task.optimizer
-        if not isinstance(model, LogisticRegression) or not isinstance(solver, Solver):
-            raise UsageError(f"Task {work.task.name} is not a logistic regression.")
         self._train = splits["train"]
         self._lap = lap
-        self._model = Regression(
-            solver=model.solver,
-            C=model.c,
-            tol=solver.tolerance,
-            max_iter=solver.iterations_max,
-            random_state=work.seed % 2**32,
-        )
+        self._model = regression_of(work)
         classes = work.task.dataset.classes
         rows = 1 if classes == 2 else classes
         self._weights = np.zeros((rows, self._train.inputs.shape[1] + 1))  # the intercept is last

@@ -37,7 +37,8 @@ class XgboostBoosting(Growing):
         }
         self._matrix: xgboost.QuantileDMatrix | None = None
         self._booster: xgboost.Booster | None = None
-        self._seen: dict[int, tuple[np.ndarray, xgboost.DMatrix]] = {}
+        self._kept = {id(split.inputs): split.inputs for split in splits.values()}
+        self._made: dict[int, xgboost.DMatrix] = {}
 
     def bin(self) -> None:
         """Make the matrix: quantiles of numbers, categories as they are."""
@@ -72,17 +73,18 @@ class XgboostBoosting(Growing):
         self._booster = None
 
     def _asked(self, inputs: np.ndarray) -> xgboost.DMatrix:
-        """Return the matrix of these inputs, made once for each array."""
-        found = self._seen.get(id(inputs))
-        if found is None or found[0] is not inputs:
-            matrix = xgboost.DMatrix(
+        """Return the matrix of these inputs; that of a whole split is made once and kept."""
+        made = self._made.get(id(inputs))
+        if made is None:
+            made = xgboost.DMatrix(
                 inputs,
                 feature_types=self._types,
                 enable_categorical=self._types is not None,
                 nthread=self.threads,
             )
-            found = self._seen[id(inputs)] = (inputs, matrix)
-        return found[1]
+            if id(inputs) in self._kept:
+                self._made[id(inputs)] = made
+        return made
 
 
 def build(work: Workload, splits: Mapping[SplitName, Split], lap: Lap) -> XgboostBoosting:
