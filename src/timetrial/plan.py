@@ -16,11 +16,13 @@ from timetrial._registry import Registry
 from timetrial.errors import FormatError, UnknownNameError, UsageError
 from timetrial.spec import (
     MALFORMED,
+    SCHEDULE,
     Division,
     Examination,
     Exchange,
     Precision,
     Record,
+    Sgd,
     SplitName,
     Target,
     Task,
@@ -390,7 +392,10 @@ def apply_settings(task: Task, request: Request) -> tuple[Task, Rhythm]:
     if request.probe_s is not None:
         rhythm["sample_every_s"] = PROBE_SAMPLE_S
     rules: dict[str, object] = {}
-    own = changeable(task)
+    form = request.settings.get(SCHEDULE)
+    own = [*changeable(task, None if form is None else str(form))]
+    if isinstance(task.optimizer, Sgd):
+        own.append(SCHEDULE)
     for key, value in request.settings.items():
         if key in Rhythm.__struct_fields__:
             rhythm[key] = value
@@ -436,6 +441,8 @@ def _check_settings(
             waits = key in ("timeout_s", "lost_after_s")
             allowed = "above 0" if waits else "0 and more"
             possible = math.isfinite(value) and (value > 0 or (value == 0 and not waits))
+        elif key == SCHEDULE:
+            continue
         else:  # of the optimizer or its schedule
             number = rule(task, key)
             assert isinstance(number, bool | int | float)

@@ -32,6 +32,7 @@ from timetrial.spec import (
     OneHot,
     PiecewiseLinear,
     PlateauHalving,
+    PolynomialDecay,
     Relu,
     Residual,
     Scaled,
@@ -287,6 +288,11 @@ def _schedule(sgd: Sgd) -> str:
             return (
                 f"; linear from {start:g} × rate over {warmup} steps, then linear to "
                 f"{end:g} × rate at the last"
+            )
+        case PolynomialDecay(fraction=fraction, power=power, end_factor=end):
+            return (
+                f"; falls to {end:g} × rate in the first {100 * fraction:.4g} % of the steps, as "
+                f"the power {power:g} of what is left of them"
             )
         case Milestones(warmup_steps=warmup, start_factor=start) as marks:
             rise = f"linear from {start:g} × rate over {warmup:,} steps, " if warmup else ""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import timetrial as tt
 from timetrial.errors import UnknownNameError, UsageError
 from timetrial.plan import Plan, Request, apply_settings, choose_target, find_task, grid
-from timetrial.spec import changed_rules, rule
+from timetrial.spec import PolynomialDecay, changed_rules, rule
 
 
 def test_all_systems_are_run_in_turn_within_each_seed() -> None:
@@ -184,6 +184,57 @@ def test_every_number_and_switch_of_the_optimizer_can_be_set_in_the_open_divisio
     assert changed_rules(changed, find_task("digits-cnn")) == {key: expected}
     with pytest.raises(UsageError, match="--division open"):
         apply_settings(find_task("digits-cnn"), msgspec.structs.replace(asked, division="closed"))
+
+
+POLYNOMIAL = {
+    "optimizer.schedule.power": "2",  # whatever stands first
+    "optimizer.schedule.type": "polynomial_decay",
+    "optimizer.schedule.fraction": "0.5",
+    "optimizer.schedule.end_factor": "0",
+}
+
+
+def test_the_form_of_the_schedule_can_be_set_with_all_its_numbers() -> None:
+    task = find_task("digits-cnn")
+    asked = Request(task="digits-cnn", division="open", settings=POLYNOMIAL)
+
+    changed, _ = apply_settings(task, asked)
+
+    expected = PolynomialDecay(fraction=0.5, power=2.0, end_factor=0.0)
+    assert changed.optimizer == msgspec.structs.replace(task.optimizer, schedule=expected)
+    assert changed_rules(changed, task) == {
+        "optimizer.schedule.fraction": 0.5,
+        "optimizer.schedule.power": 2.0,
+        "optimizer.schedule.end_factor": 0.0,
+        "optimizer.schedule.type": "polynomial_decay",
+    }
+    with pytest.raises(UsageError, match="--division open"):
+        apply_settings(task, msgspec.structs.replace(asked, division="closed"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"optimizer.schedule.fraction": "1.5"}, UsageError, r"<= 1.0.*fraction"),
+        ({"optimizer.schedule.warmup_steps": "3"}, UnknownNameError, "warmup_steps"),
+        ({"optimizer.schedule.type": "polynomial"}, UnknownNameError, "Did you mean 'polynomial_d"),
+        ({"optimizer.schedule.type": "milestones"}, UnknownNameError, "one_cycle"),
+        ({"optimizer.schedule.type": "inverse_time_decay"}, UnknownNameError, "schedule.rate"),
+    ],
+)
+def test_a_form_of_schedule_that_cannot_be_is_refused(changes, error, said) -> None:
+    asked = Request(task="digits-cnn", division="open", settings={**POLYNOMIAL, **changes})
+
+    with pytest.raises(error, match=said):
+        apply_settings(find_task("digits-cnn"), asked)
+
+
+def test_a_number_of_another_form_of_schedule_must_not_be_missing() -> None:
+    few = {name: value for name, value in POLYNOMIAL.items() if "power" not in name}
+    asked = Request(task="digits-cnn", division="open", settings=few)
+
+    with pytest.raises(UsageError, match=r"missing required field `power`"):
+        apply_settings(find_task("digits-cnn"), asked)
 
 
 def test_a_negative_count_is_refused() -> None:

@@ -15,6 +15,7 @@ from timetrial.spec import (
     InverseTimeDecay,
     Network,
     OneCycle,
+    PolynomialDecay,
     Sgd,
     Workload,
 )
@@ -145,6 +146,20 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_its_end():
         assert learning_rate(one, step, 30) == pytest.approx(rate, rel=1e-14)
     flat = msgspec.structs.replace(one, schedule=None)
     assert learning_rate(flat, 17, 30) == 0.2
+
+
+def test_polynomial_decay_falls_in_a_part_of_the_steps_and_stays():
+    one = Sgd(
+        learning_rate=0.2,
+        momentum=0.9,
+        nesterov=True,
+        rate_in_velocity=False,
+        weight_decay=0.0,
+        schedule=PolynomialDecay(fraction=0.5, power=2.0, end_factor=0.1),
+    )
+    known = {0: 0.2, 10: 0.2 * (0.1 + 0.9 * 0.25), 20: 0.02, 39: 0.02}
+    for step, rate in known.items():
+        assert learning_rate(one, step, 40) == pytest.approx(rate, rel=1e-14)
 
 
 def test_glorot_weights_fill_the_published_range_and_no_more():

@@ -9,10 +9,18 @@ import pytest
 
 from timetrial.errors import UnknownNameError, UsageError
 from timetrial.plan import find_task
-from timetrial.spec import RHYTHM_TOLERANCE, goal_differences, rhythm_gap, with_rules
+from timetrial.spec import (
+    RHYTHM_TOLERANCE,
+    PolynomialDecay,
+    changed_rules,
+    goal_differences,
+    rhythm_gap,
+    with_rules,
+)
 from timetrial.tune.space import (
     Parameter,
     SearchSpace,
+    around,
     default_space,
     fit_space,
     point_of,
@@ -43,10 +51,9 @@ def test_a_shipped_space_has_its_source_and_fits_a_task(name: str) -> None:
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
-        ("mnist-cnn", "bergstra-bengio"),
-        ("digits-cnn", "lcbench-sgd"),
-        ("fashion-mnist-cnn", "lcbench-sgd"),
-        ("cifar10-resnet20-v2", "algoperf-nesterov"),  # its rate falls at given steps
+        ("mnist-cnn", "pd1"),
+        ("cifar10-resnet20-v2", "pd1"),
+        ("flights-delay-net-100k", "pd1"),
     ],
 )
 def test_a_task_gets_a_space_that_fits_it(task: str, expected: str) -> None:
@@ -120,6 +127,94 @@ def test_a_search_begins_at_the_task_s_own_settings_or_the_nearest_that_the_spac
         },
         False,
     )
+
+
+def test_another_form_of_schedule_takes_the_place_of_the_task_s_own() -> None:
+    pd1 = fit_space(read_space("pd1"), MNIST)
+    point, own = point_of(pd1, MNIST)
+    middle = {"optimizer.schedule.power": 1.05, "optimizer.schedule.fraction": 0.5}
+
+    assert not own
+    assert point == {
+        "optimizer.learning_rate": 0.05, "optimizer.momentum": 0.9, **middle,
+    }  # fmt: skip
+    settings = settings_of(pd1, MNIST, point)
+    changed = with_rules(MNIST, settings)
+    assert changed.optimizer.schedule == PolynomialDecay(fraction=0.5, power=1.05, end_factor=1e-3)
+    assert goal_differences(changed, MNIST) == []
+    assert changed_rules(changed, MNIST) == {"optimizer.nesterov": True, **settings_of_form(middle)}
+
+
+def settings_of_form(numbers: dict[str, float]) -> dict[str, object]:
+    end = {"optimizer.schedule.end_factor": 1e-3}
+    return {**numbers, **end, "optimizer.schedule.type": "polynomial_decay"}
+
+
+def test_another_form_needs_all_its_numbers_and_allows_other_mini_batches() -> None:
+    rest = {"optimizer.schedule.power": Parameter(choices=(1.0,)), **HALF}
+    asked = SearchSpace(title="t", source="s", schedule="polynomial_decay", parameters=rest)
+
+    with pytest.raises(UsageError, match=r"nothing says its optimizer.schedule.end_factor\. Add"):
+        fit_space(asked, MNIST)
+    with pytest.raises(UnknownNameError, match="Did you mean 'polynomial_decay'"):
+        fit_space(msgspec.structs.replace(asked, schedule="polynomial"), MNIST)
+    with pytest.raises(UnknownNameError, match="none: it has no learning rate"):
+        fit_space(asked, find_task("breast-cancer-logreg"))
+    whole = {
+        **rest,
+        "optimizer.schedule.end_factor": Parameter(choices=(0.0,)),
+        "batch_size": Parameter(choices=(64, 128)),
+    }
+    milestones = find_task("cifar10-resnet20-v2")
+    assert fit_space(msgspec.structs.replace(asked, parameters=whole), milestones).chosen
+
+
+HALF = {"optimizer.schedule.fraction": Parameter(low=0.25, high=0.75)}
+
+
+def test_a_search_looks_around_its_first_point() -> None:
+    named = space(
+        optimizer__learning_rate=Parameter(low=1e-4, high=1.0, scale="log"),
+        optimizer__momentum=Parameter(low=0.0, high=0.99, scale="log-one-minus"),
+        optimizer__nesterov=Parameter(choices=(True, False)),
+        optimizer__weight_decay=Parameter(low=0.0, high=0.8),
+        batch_size=Parameter(low=64, high=128),
+    )
+    point = {
+        "optimizer.learning_rate": 0.1,
+        "optimizer.momentum": 0.9,
+        "optimizer.nesterov": False,
+        "optimizer.weight_decay": 0.0,
+        "batch_size": 128,
+    }
+
+    moved = [(set(one.items()) - set(point.items())) for one in around(named, point)]
+
+    assert all(len(one) == 1 for one in moved)
+    assert [next(iter(one)) for one in moved] == [
+        ("optimizer.learning_rate", pytest.approx(10**-1.5)),
+        ("optimizer.learning_rate", pytest.approx(10**-0.5)),
+        ("optimizer.momentum", pytest.approx(1 - 10**-0.75)),
+        ("optimizer.momentum", pytest.approx(1 - 10**-1.25)),
+        ("optimizer.nesterov", True),
+        ("optimizer.weight_decay", pytest.approx(0.1)),
+        ("batch_size", 120),
+    ]
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        Parameter(low=1e-5, high=10.0, scale="log"),
+        Parameter(low=0.0, high=0.999, scale="log-one-minus"),
+        Parameter(low=-1.0, high=3.0),
+    ],
+)
+def test_a_share_of_a_range_and_the_value_there_are_inverse(one: Parameter) -> None:
+    for share in (0.0, 0.3, 0.5, 1.0):
+        assert one.share(one.at(share)) == pytest.approx(share)
+    assert one.at(2.0) == pytest.approx(one.high)
+    assert one.at(-1.0) == pytest.approx(one.low)
 
 
 @pytest.mark.parametrize(

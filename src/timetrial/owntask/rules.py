@@ -20,13 +20,11 @@ from timetrial.errors import UnknownNameError, UsageError
 from timetrial.owntask.layers import network_of
 from timetrial.owntask.tables import Table, convert, tagged
 from timetrial.spec import (
+    SCHEDULES,
     CropFlip,
     DatasetUse,
-    InverseTimeDecay,
     Metric,
-    Milestones,
     OneCycle,
-    PlateauHalving,
     Record,
     Schedule,
     Sgd,
@@ -125,9 +123,6 @@ class TargetTable(Record, frozen=True, kw_only=True):
 
     threshold: float
     metric: Metric = "accuracy"
-
-
-SCHEDULES: Final = (InverseTimeDecay, OneCycle, Milestones, PlateauHalving)
 
 
 def task_of(

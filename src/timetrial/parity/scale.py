@@ -20,6 +20,7 @@ from timetrial.spec import (
     Network,
     OneCycle,
     PlateauHalving,
+    PolynomialDecay,
     Record,
     Residual,
     Schedule,
@@ -195,6 +196,9 @@ def _late_schedule(task: Task) -> Task | None:
             return _optimizer(task, learning_rate=sgd.learning_rate / (1 + rate), schedule=shifted)
         case OneCycle(warmup_steps=warmup):
             return _optimizer(task, schedule=changed(sgd.schedule, warmup_steps=warmup + 1))
+        case PolynomialDecay(fraction=fraction):
+            earlier = fraction * (1 - 1 / task.steps_max)
+            return _optimizer(task, schedule=changed(sgd.schedule, fraction=earlier))
         case Milestones(milestones=milestones):
             later = tuple(milestone + 1 for milestone in milestones)
             return _optimizer(task, schedule=changed(sgd.schedule, milestones=later))

@@ -2,30 +2,27 @@
 
 No framework is imported here: rules can be read, hashed, listed and compared with none installed.
 
-rules     the records that decide a task
-exchange  the record that decides a measurement between workers
-shapes    the layers in their places: shapes, parameter counts
-scaling   what several workers make of the rules
-changing  rules by dotted name: what may be changed one by one, what must be shared
-network   the emulated network between them
-contract  what an implementation is handed, and what it must offer
 rules        the records that decide a task
 exchange     the record that decides a measurement between workers
 examination  the record that decides an examination: steps, and what each finds out
 shapes       the layers in their places: shapes, parameter counts
 scaling      what several workers make of the rules
+changing     rules by dotted name: what may be changed one by one, what must be shared
 network      the emulated network between them
 contract     what an implementation is handed, and what it must offer
 """
 
 from timetrial.spec.changing import (
     RHYTHM_TOLERANCE,
+    SCHEDULE,
+    Setting,
     Value,
     changeable,
     changed_rules,
     goal_differences,
     rhythm_gap,
     rule,
+    schedule_kind,
     with_rules,
 )
 from timetrial.spec.contract import (
@@ -59,6 +56,7 @@ from timetrial.spec.reading import read_record_types
 from timetrial.spec.rules import (
     MALFORMED,
     PROSE,
+    SCHEDULES,
     Activation,
     BatchNorm,
     Boosting,
@@ -87,6 +85,7 @@ from timetrial.spec.rules import (
     Optimizer,
     PiecewiseLinear,
     PlateauHalving,
+    PolynomialDecay,
     Precision,
     Record,
     Relu,
@@ -113,6 +112,8 @@ __all__ = [
     "MALFORMED",
     "PROSE",
     "RHYTHM_TOLERANCE",
+    "SCHEDULE",
+    "SCHEDULES",
     "YES_NO",
     "Activation",
     "Adaptive",
@@ -159,6 +160,7 @@ __all__ = [
     "Placed",
     "PlateauHalving",
     "Point",
+    "PolynomialDecay",
     "Precision",
     "PredictsInParts",
     "PredictsWithDropout",
@@ -169,6 +171,7 @@ __all__ = [
     "Scaled",
     "Scaling",
     "Schedule",
+    "Setting",
     "Settles",
     "Sgd",
     "Solver",
@@ -195,6 +198,7 @@ __all__ = [
     "read_record_types",
     "rhythm_gap",
     "rule",
+    "schedule_kind",
     "step_work",
     "walk",
     "width_of",

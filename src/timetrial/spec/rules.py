@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -265,6 +265,20 @@ class OneCycle(Record, frozen=True, kw_only=True, tag="one_cycle"):
     end_factor: float
 
 
+class PolynomialDecay(Record, frozen=True, kw_only=True, tag="polynomial_decay"):
+    """Learning rate × (end + (1 - end) × (1 - t)^power), then `end_factor` of it to the end.
+
+    t is the step, counted from 0, over `fraction` of all steps; end is `end_factor`.
+
+    Source: Wang et al., Pre-trained Gaussian processes for Bayesian optimization, JMLR 25, 2024,
+    the schedule of PD1, whose end is 0.001.
+    """
+
+    fraction: Annotated[float, msgspec.Meta(gt=0, le=1)]
+    power: Annotated[float, msgspec.Meta(gt=0)]
+    end_factor: Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
 class Milestones(Record, frozen=True, kw_only=True, tag="milestones"):
     """Linear from `start_factor` to 1 in `warmup_steps`, then × `factor` at each milestone.
 
@@ -293,7 +307,8 @@ class PlateauHalving(Record, frozen=True, kw_only=True, tag="plateau_halving"):
     floor_factor: float
 
 
-Schedule: TypeAlias = InverseTimeDecay | OneCycle | Milestones | PlateauHalving
+Schedule: TypeAlias = InverseTimeDecay | OneCycle | PolynomialDecay | Milestones | PlateauHalving
+SCHEDULES: Final = (InverseTimeDecay, OneCycle, PolynomialDecay, Milestones, PlateauHalving)
 
 
 class Sgd(Record, frozen=True, kw_only=True, omit_defaults=True, tag="sgd"):

@@ -21,7 +21,7 @@ from timetrial import api, findings
 from timetrial.errors import UsageError
 from timetrial.results import Runs
 from timetrial.rows import Verdict
-from timetrial.spec import Task, Value
+from timetrial.spec import Setting, Task
 from timetrial.stats import compare
 from timetrial.store import RunRecord
 from timetrial.tune.objective import Outcome, outcome_of
@@ -36,7 +36,7 @@ class Line(NamedTuple):
     """One trial: what was chosen, what --set says for it, its run and what that says."""
 
     trial: Trial
-    settings: Mapping[str, Value]
+    settings: Mapping[str, Setting]
     record: RunRecord | None
     outcome: Outcome | None  # None: no run of it has ended
     repeats: Sequence[RunRecord] = ()  # on other seeds, of a leader

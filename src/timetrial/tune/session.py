@@ -25,15 +25,15 @@ from timetrial.errors import LaunchError, RunLockedError
 from timetrial.launch import farm
 from timetrial.plan import Request
 from timetrial.rundir import RunDir, is_held
-from timetrial.spec import Target, Value
+from timetrial.spec import Setting, Target
 from timetrial.stats import measures
 from timetrial.store import RunRecord
 from timetrial.tune.asked import Amounts, Asked, check_amounts, check_name, read_request
 from timetrial.tune.found import Found, Line, leaders_of, winner_of
 from timetrial.tune.journal import Journal, journal_of
 from timetrial.tune.objective import Objective, Outcome, Point, outcome_of, parse_objective, ticks
-from timetrial.tune.space import point_of, settings_of
-from timetrial.tune.study import Study, Trial, check_names, open_study
+from timetrial.tune.space import around, point_of, settings_of
+from timetrial.tune.study import LEARNING, Study, Trial, check_names, open_study
 from timetrial.tune.watching import SearchWatcher
 
 _ACCURACY_TICKS: Final = 20  # at which runs of accuracy-after are compared
@@ -183,8 +183,7 @@ class _Session:
         self._wait_for_workers(known)
         self._seeds.update(record.plan.seed for record in known)
         if not trials:
-            point, own = point_of(self._settings.space, self._task)
-            self._study.enqueue(point, reference=own)
+            self._begin()
         for trial in trials:
             outcome = self._outcome(self._read(trial.run))
             if trial.state == "finished" and outcome is not None:
@@ -201,6 +200,15 @@ class _Session:
             if trial.number not in again:
                 self._study.enqueue(trial.point, again=trial.number, reference=trial.reference)
             self._study.finish(trial.number, None)
+
+    def _begin(self) -> None:
+        """Have the task's own point tried first, and its neighbours by a sampler that learns."""
+        space = self._settings.space
+        point, own = point_of(space, self._task)
+        self._study.enqueue(point, reference=own)
+        if self._settings.sampler in LEARNING:
+            for other in around(space, point)[: self._much.trials // 2]:
+                self._study.enqueue(other)
 
     def _known_records(self, trials: Sequence[Trial]) -> list[RunRecord]:
         """Return the records of all runs that the journal names."""
@@ -417,7 +425,7 @@ class _Session:
             command=shlex.join(self._command),
         )
 
-    def _open_request(self, settings: Mapping[str, Value]) -> Request:
+    def _open_request(self, settings: Mapping[str, Setting]) -> Request:
         """Return the request of a run with these settings: open, and else as the reference."""
         base = self._settings.request
         own = {**base.settings, **settings}

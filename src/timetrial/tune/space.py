@@ -9,8 +9,10 @@ batch_size = { low = 16, high = 512, scale = "log" }
 "optimizer.momentum" = { low = 0.7, high = 0.995, scale = "log-one-minus" }
 "optimizer.nesterov" = { choices = [true, false] }
 
-A parameter is a rule that `--set` may change in the open division. Data, model, target, the split
-that is evaluated and the rhythm of evaluations stay the task's.
+A line schedule = "polynomial_decay" before the parameters has the learning rate follow that form in
+place of the task's own; its numbers are then parameters, all of them. A parameter is a rule that
+`--set` may change in the open division. Data, model, target, the split that is evaluated and the
+rhythm of evaluations stay the task's.
 """
 
 from __future__ import annotations
@@ -27,26 +29,30 @@ from timetrial.errors import FormatError, UnknownNameError, UsageError
 from timetrial.spec import (
     MALFORMED,
     RHYTHM_TOLERANCE,
+    SCHEDULE,
     InverseTimeDecay,
     Milestones,
     Record,
-    Sgd,
+    Setting,
     Task,
     Value,
     changeable,
     rhythm_gap,
     rule,
+    schedule_kind,
     with_rules,
 )
 
 Scale: TypeAlias = Literal["linear", "log", "log-one-minus"]
 """Where values are drawn alike: everywhere, per decade, or per decade of 1 - value."""
 
-PREFERRED: Final = ("bergstra-bengio", "lcbench-sgd")  # the first that fits a task is its default
+PREFERRED: Final = ("pd1", "lcbench-sgd")  # the first that fits a task is its default
 DIGITS: Final = 4  # of a drawn number: what a person can type again
 _PACKAGE: Final = "timetrial.tune"
 _FOLDER: Final = "spaces"
 _STAYS: Final = ("eval_every_steps", "eval_split", "targets", "target", "dataset", "model", "loss")
+_SCHEDULE: Final = "optimizer.schedule."
+_STEP: Final = 1 / 8  # of a range, from the first point to its neighbours; ours: no source
 _EXAMPLE: Final = '"optimizer.momentum" = { low = 0.5, high = 0.99 }'
 
 
@@ -85,6 +91,48 @@ class Parameter(Record, frozen=True, kw_only=True):
             return self.choices[0]
         return min(self.choices, key=lambda one: abs(math.log(one / value)))
 
+    def at(self, share: float) -> Value:
+        """Return the value that lies so far through the range, by its scale: 0 the low, 1 the high.
+
+        Of choices, the one there in their order.
+        """
+        if self.choices:
+            return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
+        low, high = self._ends()
+        assert self.low is not None
+        assert self.high is not None
+        found = self._unscaled(low + (high - low) * min(max(share, 0.0), 1.0))
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        return round(found) if whole else min(max(found, self.low), self.high)
+
+    def share(self, value: float) -> float:
+        """Return how far through the range a value of it lies, by its scale."""
+        low, high = self._ends()
+        return (self._scaled(value) - low) / (high - low)
+
+    def _ends(self) -> tuple[float, float]:
+        assert self.low is not None
+        assert self.high is not None
+        return self._scaled(self.low), self._scaled(self.high)
+
+    def _scaled(self, value: float) -> float:
+        match self.scale:
+            case "log":
+                return math.log(value)
+            case "log-one-minus":
+                return -math.log1p(-value)
+            case _:
+                return float(value)
+
+    def _unscaled(self, value: float) -> float:
+        match self.scale:
+            case "log":
+                return math.exp(value)
+            case "log-one-minus":
+                return -math.expm1(-value)
+            case _:
+                return value
+
 
 class SearchSpace(Record, frozen=True, kw_only=True):
     """What a search may choose, and who says so."""
@@ -94,6 +142,7 @@ class SearchSpace(Record, frozen=True, kw_only=True):
     read_on: str | None = None
     url: str | None = None
     notes: tuple[str, ...] = ()
+    schedule: str | None = None  # the form of it, by its tag; None: the task's own
     parameters: Mapping[str, Parameter]
 
     @property
@@ -158,7 +207,8 @@ def fit_space(space: SearchSpace, task: Task) -> SearchSpace:
         UnknownNameError: A rule that the task does not have.
         UsageError: A range that cannot be, or mini-batches that would move the evaluations.
     """
-    own = changeable(task)
+    own = changeable(task, space.schedule)
+    _check_schedule(space, task, own)
     fitted: dict[str, Parameter] = {}
     for name, one in space.parameters.items():
         if name.partition(".")[0] in _STAYS:
@@ -179,8 +229,22 @@ def fit_space(space: SearchSpace, task: Task) -> SearchSpace:
             f"range, such as {_EXAMPLE}."
         )
     if "batch_size" in fitted:
-        _check_batches(fitted["batch_size"], task)
+        _check_batches(fitted["batch_size"], task, space.schedule or schedule_kind(task))
     return found
+
+
+def _check_schedule(space: SearchSpace, task: Task, own: Mapping[str, object]) -> None:
+    """Refuse another form of the schedule some of whose numbers nobody says."""
+    if space.schedule in (None, schedule_kind(task)):
+        return
+    numbers = [name for name in own if name.startswith(_SCHEDULE)]
+    missing = [name for name in numbers if name not in space.parameters]
+    if missing:
+        raise UsageError(
+            f"The search space has the learning rate follow {space.schedule}, which task "
+            f"{task.name} does not: nothing says its {' and '.join(missing)}. Add each as a "
+            f'parameter; one value: "{missing[0]}" = {{ choices = [0.5] }}.'
+        )
 
 
 def _as_floats(one: Parameter) -> Parameter:
@@ -228,9 +292,9 @@ def _like(value: bool | int | float, own: object) -> bool:
     return math.isfinite(value) and (not isinstance(own, int) or isinstance(value, int))
 
 
-def _check_batches(one: Parameter, task: Task) -> None:
+def _check_batches(one: Parameter, task: Task, schedule: str | None) -> None:
     """Refuse sizes of mini-batches with which evaluations could not lie where the task has them."""
-    if isinstance(task.optimizer, Sgd) and isinstance(task.optimizer.schedule, Milestones):
+    if schedule == Milestones.__struct_config__.tag:
         raise UsageError(
             f"Task {task.name} lowers its learning rate at given steps, which no mini-batch of "
             "another size has. Leave batch_size out of the search space."
@@ -270,13 +334,15 @@ def _largest_gap(task: Task, largest: int) -> float:
 # --- from a point to settings ---------------------------------------------------------------------
 
 
-def settings_of(space: SearchSpace, task: Task, point: Mapping[str, Value]) -> dict[str, Value]:
+def settings_of(space: SearchSpace, task: Task, point: Mapping[str, Value]) -> dict[str, Setting]:
     """Return what --set is to say for one point of the space, numbers rounded to DIGITS.
 
     What is counted in steps (evaluations, the end, a warm-up, a decay by step) is counted in steps
     of the task's own mini-batch: with another size it covers the same examples.
     """
-    settings: dict[str, Value] = {}
+    settings: dict[str, Setting] = {}
+    if space.schedule is not None:
+        settings[SCHEDULE] = space.schedule
     for name, one in space.parameters.items():
         value = one.choices[0] if one.fixed else point[name]
         settings[name] = float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
@@ -325,15 +391,40 @@ def _with_batch(task: Task, size: int) -> Task:
 
 
 def point_of(space: SearchSpace, task: Task) -> tuple[dict[str, Value], bool]:
-    """Return the point of the space nearest to the task's own settings, and whether it is these."""
+    """Return the point of the space nearest to the task's own settings, and whether it is these.
+
+    Numbers of another form of schedule than the task's own lie in the middle of their ranges.
+    """
     own = changeable(task)
+    same = space.schedule in (None, schedule_kind(task))
     point: dict[str, Value] = {}
     for name, one in space.chosen.items():
+        if not same and name.startswith(_SCHEDULE):
+            point[name] = one.at(0.5)
+            continue
         value = own[name]
         assert value is not None  # fit_space refused what the task has not
         point[name] = one.nearest(value)
-    held = all(one.holds(own[name]) for name, one in space.parameters.items())
+    held = same and all(one.holds(own[name]) for name, one in space.parameters.items())
     return point, held
+
+
+def around(space: SearchSpace, point: Mapping[str, Value]) -> list[dict[str, Value]]:
+    """Return the points that differ from one in one parameter each: a star around it.
+
+    A range is gone an eighth of itself to both sides, by its scale, as far as it goes; of choices,
+    each other one is taken.
+    """
+    found = []
+    for name, one in space.chosen.items():
+        value = point[name]
+        if one.choices:
+            others: list[Value] = [choice for choice in one.choices if choice != value]
+        else:
+            share = one.share(value)
+            others = [one.at(share + step) for step in (-_STEP, _STEP)]
+        found += [{**point, name: other} for other in others if other != value]
+    return found
 
 
 def fits(space: SearchSpace, task: Task) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 State: TypeAlias = Literal["waiting", "running", "finished", "pruned", "failed"]
 SAMPLERS: Final = ("cmaes", "gp", "qmc", "random", "tpe")
+LEARNING: Final = ("cmaes", "gp", "tpe")  # samplers that propose by what was found so far
 PRUNERS: Final = ("hyperband", "median", "none")
 _NEEDS: Final = {  # sampler -> package, its name for people, the extra that brings it
     "cmaes": ("cmaes", "cmaes", "tune"),

@@ -25,7 +25,7 @@ from timetrial.rows import (
     TableLine,
     Verdict,
 )
-from timetrial.spec import Value
+from timetrial.spec import Setting
 from timetrial.store import RunRecord
 from timetrial.tune.found import REFERENCE, TUNED, Found, Line
 from timetrial.tune.objective import PENALTY
@@ -242,7 +242,7 @@ def _as_cost(row: Row, record: RunRecord) -> Row:
     )  # fmt: skip
 
 
-def chosen_words(found: Found, settings: Mapping[str, Value]) -> str:
+def chosen_words(found: Found, settings: Mapping[str, Setting]) -> str:
     """Return the rules that the search chose, without those that follow from them."""
     return ", ".join(f"{name} {settings[name]}" for name in found.settings.space.parameters)
 

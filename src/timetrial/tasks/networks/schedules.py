@@ -11,6 +11,7 @@ from timetrial.spec import (
     Milestones,
     OneCycle,
     PlateauHalving,
+    PolynomialDecay,
     Sgd,
 )
 
@@ -30,6 +31,9 @@ def learning_rate(optimizer: Sgd, step: int, steps_max: int, halvings: int = 0) 
             if step < warmup:
                 return base * _ramp(start, step, warmup)
             return base * (1 + (end - 1) * (step - warmup) / max(steps_max - warmup, 1))
+        case PolynomialDecay(fraction=fraction, power=power, end_factor=end):
+            left: float = max(1 - step / (fraction * steps_max), 0.0) ** power
+            return base * (end + (1 - end) * left)
         case Milestones(warmup_steps=warmup, start_factor=start, milestones=milestones):
             if step < warmup:
                 return base * _ramp(start, step, warmup)
