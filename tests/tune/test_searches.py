@@ -23,13 +23,16 @@ from command_line import (
 )
 
 from timetrial import api, store
+from timetrial.errors import UsageError
 from timetrial.plan import find_task
 from timetrial.spec import goal_differences
+from timetrial.stats import measures
 from timetrial.testing import fakes
 from timetrial.tune.asked import Amounts
 from timetrial.tune.found import Line, leaders_of, winner_of
 from timetrial.tune.journal import Journal, journal_of
 from timetrial.tune.objective import Outcome as Score
+from timetrial.tune.objective import reached_after_s
 from timetrial.tune.session import search
 from timetrial.tune.study import Trial
 
@@ -212,6 +215,36 @@ def test_a_real_network_is_searched_with_other_mini_batches(tmp_path: Path) -> N
         assert task.optimizer.nesterov is False  # type: ignore[union-attr]
         assert goal_differences(task, find_task("digits-cnn")) == []
         assert {seen.step % 34 for seen in line.record.evaluations} == {0}
+
+
+def test_a_run_that_cannot_be_a_leader_any_more_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "space.toml").write_text(
+        'title = "t"\nsource = "made up for a test"\n[parameters]\n'
+        '"optimizer.learning_rate" = { choices = [0.2, 0.00001] }\n'
+    )
+
+    found = search(
+        "digits-cnn",
+        amounts=Amounts(trials=2, leaders=1, repeat=0, fresh=0),
+        space=tmp_path / "space.toml",
+        store_dir=tmp_path / "runs",
+        cores=1,
+        settings={"sample_every_s": 0},
+    )
+
+    assert found.settings.pruner == "capping"
+    first, second = (one.record for one in found.lines)
+    assert first is not None
+    assert second is not None
+    assert [first.status, second.status] == ["reached", "pruned"]
+    cap_s = 1.25 * reached_after_s(first, found.settings.target)
+    times = [
+        point.time_s for point in measures.curve(second, metric="accuracy", split="validation")
+    ]
+    assert sum(at_s > cap_s for at_s in times) >= 1
+    assert len(times) < 40, "it did not go on to its end"
+    with pytest.raises(UsageError, match="end at the same time"):
+        search("digits-cnn", objective="accuracy-after=1s", pruner="capping", store_dir=tmp_path)
 
 
 def line(number: int, value: float | None, state: str = "finished", **more: object) -> Line:

@@ -45,9 +45,13 @@ def tune(
         str, typer.Option(metavar="NAME", help="tpe, gp, cmaes, qmc or random.")
     ] = "tpe",
     pruner: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What gives up bad runs: median, hyperband or none."),
-    ] = "median",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What gives up bad runs: capping (default; median with accuracy-after), median, "
+            "hyperband or none.",
+        ),
+    ] = None,
     at_most: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Begin no trial after this time: 2h"),

@@ -162,6 +162,12 @@ def shortfall(target: Target, value: float) -> float:
     return min(1.0, abs(value - target.threshold) / scale)
 
 
+def reached_after_s(record: RunRecord, target: Target) -> float | None:
+    """Return the seconds to the target from the first touch of the data; None where it missed."""
+    seen = measures.time_to_target(record, target, clocks.find_clock(clocks.HEADLINE))
+    return seen.seconds if seen is not None and seen.reached else None
+
+
 # --- while a run goes on -------------------------------------------------------------------------
 
 

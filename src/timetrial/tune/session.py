@@ -7,6 +7,7 @@ again from the start, with another seed.
 
 from __future__ import annotations
 
+import bisect
 import math
 import shlex
 import threading
@@ -21,7 +22,7 @@ from timetrial import plan as plans
 from timetrial import store
 from timetrial.api import find_store
 from timetrial.batch import Batch, SilentWatcher, Watcher, default_command
-from timetrial.errors import LaunchError, RunLockedError
+from timetrial.errors import LaunchError, RunLockedError, UsageError
 from timetrial.launch import farm
 from timetrial.plan import Request
 from timetrial.rundir import RunDir, is_held
@@ -31,14 +32,23 @@ from timetrial.store import RunRecord
 from timetrial.tune.asked import Amounts, Asked, check_amounts, check_name, read_request
 from timetrial.tune.found import Found, Line, leaders_of, winner_of
 from timetrial.tune.journal import Journal, journal_of
-from timetrial.tune.objective import Objective, Outcome, Point, outcome_of, parse_objective, ticks
+from timetrial.tune.objective import (
+    Objective,
+    Outcome,
+    Point,
+    outcome_of,
+    parse_objective,
+    reached_after_s,
+    ticks,
+)
 from timetrial.tune.space import around, point_of, settings_of
-from timetrial.tune.study import LEARNING, Study, Trial, check_names, open_study
+from timetrial.tune.study import CAPPING, LEARNING, Study, Trial, check_names, open_study
 from timetrial.tune.watching import SearchWatcher
 
 _ACCURACY_TICKS: Final = 20  # at which runs of accuracy-after are compared
 _ERRORS_MAX: Final = 3  # runs in error before any came to its end: it is not the settings
 _LET_GO_S: Final = 60.0  # how long a worker whose launcher was killed may still save its state
+_CAP: Final = 1.25  # of the time of the last leader: as one run varies, a leader may take longer
 _SERIES: Final = "runs: "  # what the keys of further runs begin with
 
 
@@ -49,7 +59,7 @@ def search(
     amounts: Amounts | None = None,
     space: str | Path | None = None,
     sampler: str = "tpe",
-    pruner: str = "median",
+    pruner: str | None = None,
     name: str | None = None,
     store_dir: str | Path | None = None,
     watcher: Watcher | None = None,
@@ -73,7 +83,13 @@ def search(
     what = parse_objective(objective) if isinstance(objective, str) else objective
     much = amounts or Amounts()
     check_amounts(much)
+    pruner = pruner or ("median" if what.larger_is_better else CAPPING)
     check_names(sampler, pruner)
+    if pruner == CAPPING and what.larger_is_better:
+        raise UsageError(
+            f"--pruner capping is not possible with {what}: all its runs end at the same time. "
+            "Allowed: median, hyperband, none."
+        )
     told = watcher or SilentWatcher()
     asked = read_request(task, what, told, choices, space=space, sampler=sampler, pruner=pruner)
     place = find_store(store_dir or asked.store)
@@ -152,6 +168,7 @@ class _Session:
         self._trial_of: dict[str, int] = {}  # run -> trial, of those that go on
         self._told: dict[int, set[int]] = {}  # trial -> ticks told, of those begun here
         self._longest = 0.0
+        self._reached_s: list[float] = []  # of trials that reached the target, rising
         self._errors = self._ends = 0
         self._unfinished = 0
         self._seeds: set[int] = set()
@@ -185,10 +202,10 @@ class _Session:
         if not trials:
             self._begin()
         for trial in trials:
-            outcome = self._outcome(self._read(trial.run))
-            if trial.state == "finished" and outcome is not None:
-                self._ends += 1
-                self._longest = max(self._longest, outcome.watched)
+            record = self._read(trial.run)
+            outcome = self._outcome(record)
+            if trial.state == "finished" and record is not None and outcome is not None:
+                self._note_end(record, outcome)
         again = {trial.again for trial in trials}
         for trial in trials:
             if trial.state != "running":
@@ -283,10 +300,17 @@ class _Session:
                     f"{record.run.stdout(0)}. Mend that, then go on with the same command."
                 )
             return
-        self._ends += 1
-        self._longest = max(self._longest, outcome.watched)
+        self._note_end(record, outcome)
         self._tell_whole(number, record)
         self._study.finish(number, outcome.score(self._longest))
+
+    def _note_end(self, record: RunRecord, outcome: Outcome) -> None:
+        """Take note of a trial that came to its end."""
+        self._ends += 1
+        self._longest = max(self._longest, outcome.watched)
+        took_s = reached_after_s(record, self._settings.target)
+        if took_s is not None:
+            bisect.insort(self._reached_s, took_s)
 
     def _tell_whole(self, number: int, record: RunRecord) -> None:
         """Tell at which ticks a run of this invocation stood where, to the end of the horizon."""
@@ -327,7 +351,19 @@ class _Session:
             number = self._trial_of.get(run)
             if number is None or self._settings.pruner == "none":
                 return False
-            return self._tell(number, points) and self._study.is_hopeless(number)
+            new = self._tell(number, points)
+            if self._settings.pruner == CAPPING:
+                return points[-1].at_s > self._cap_s()
+            return new and self._study.is_hopeless(number)
+
+    def _cap_s(self) -> float:
+        """Return how long a run may take and still be among the leaders.
+
+        Source: the idea is adaptive capping, Hutter et al., ParamILS, J. Artif. Intell. Res. 36
+        (2009), section 4, whose bound is also a multiple of the best time; its size is ours.
+        """
+        place = self._much.leaders - 1
+        return _CAP * self._reached_s[place] if place < len(self._reached_s) else math.inf
 
     # --- further runs ----------------------------------------------------------------------------
 

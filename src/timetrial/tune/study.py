@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["waiting", "running", "finished", "pruned", "failed"]
 SAMPLERS: Final = ("cmaes", "gp", "qmc", "random", "tpe")
 LEARNING: Final = ("cmaes", "gp", "tpe")  # samplers that propose by what was found so far
-PRUNERS: Final = ("hyperband", "median", "none")
+PRUNERS: Final = ("capping", "hyperband", "median", "none")
+CAPPING: Final = "capping"  # not Optuna's: the session decides it, by the times of other runs
 _NEEDS: Final = {  # sampler -> package, its name for people, the extra that brings it
     "cmaes": ("cmaes", "cmaes", "tune"),
     "gp": ("torch", "PyTorch", "torch"),

@@ -30,7 +30,9 @@ from timetrial.store import RunRecord
 from timetrial.tune.found import REFERENCE, TUNED, Found, Line
 from timetrial.tune.objective import PENALTY
 from timetrial.tune.space import Parameter
+from timetrial.tune.study import CAPPING
 
+_BEHIND: Final = {CAPPING: "had taken longer than the leaders of their time and a quarter more"}
 _EDGE: Final = 0.02  # of a range, on its own scale: what lies so near to an end lies at it
 _OPTIONS: Final = {
     # field of a request -> option of `timetrial run`, and what it is where nobody says
@@ -276,7 +278,7 @@ def _notes(found: Found) -> list[str]:
     if states.count("pruned"):
         notes.append(
             f"{states.count('pruned')} of {len(states)} trials were given up before their end: by "
-            "then they were behind others at the same time"
+            f"then they {_BEHIND.get(settings.pruner, 'were behind others at the same time')}"
         )
     if found.cut_off:
         notes.append(
