@@ -84,6 +84,8 @@ def test_an_order_without_overlaps_is_the_documents(tmp_path: Path) -> None:
     assert "boosting 90.20 % > forest 80.20 % > net 78.20 % > mlp 75.20 % > linear 70.20 %" in order
     assert "no two intervals overlap" in order
     assert "holds here" in documents
+    assert quality.answer.startswith(f"{quality.title}: order on test, the best library of each")
+    assert quality.answer.endswith(documents)
     assert [line.cells["method"] for line in ours(quality)] == list(DOCUMENTS)
     forest = next(line for line in ours(quality) if line.cells["method"] == "forest")
     assert row_in(forest, "quality").value == pytest.approx(0.802)
@@ -128,6 +130,9 @@ def test_the_best_library_of_a_kind_stands_for_it(tmp_path: Path) -> None:
     order = about_order(tables(records)[0])[0]
     assert order.count("boosting") == 1
     assert "boosting 90.20 %" in order
+    said = "The best library of boosting is chosen by the same runs"
+    assert any(said in note for note in tables(records)[0].notes)
+    assert not any(said in note for note in tables(records_of(tmp_path / "c", DOCUMENTS))[0].notes)
 
 
 def test_both_forms_are_tables_of_their_own_and_published_rows_stand_in_the_first(

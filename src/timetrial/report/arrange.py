@@ -311,9 +311,9 @@ def _step_charts(curves: Sequence[StepCurve]) -> list[list[StepCurve]]:
 def answers(findings: Findings, systems: Systems) -> list[str]:
     """Return the verdicts as sentences, the first answer first; what was measured where none is.
 
-    Then what the numbers of workers come to and which system is on the front; they stand in the
-    place of what was measured too. Then what the networks are, and what predicting takes.
-    place of what was measured too, and so do the answers of tables. Then what the networks are.
+    Then what the numbers of workers come to, which system is on the front, and the answers of
+    tables; they stand in the place of what was measured too. Then what the networks are, and what
+    predicting takes.
     """
     rows = [row for row in findings.rows if row.origin == "measured"]
     beside = exchange_words.answer_sentences(rows, [systems.labels[row_key(row)] for row in rows])

@@ -102,7 +102,11 @@ def _answer(answer: str) -> str:
 
 def _navigation(findings: Findings, found: Sequence[Section]) -> str:
     links = [(f"v{n}", "Time and cost") for n, _ in enumerate(findings.fronts, 1)]
-    links += [(f"u{n}", text(table.suite)) for n, table in enumerate(findings.tables, 1)]
+    suites = [table.suite for table in findings.tables]
+    links += [
+        (f"u{n}", text(table.suite if suites.count(table.suite) == 1 else table.title))
+        for n, table in enumerate(findings.tables, 1)
+    ]
     links += [
         (f"w{n}", text(f"{study.task}, workers"))
         for n, study in enumerate(studies(findings.scalings), 1)

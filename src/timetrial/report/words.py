@@ -187,7 +187,8 @@ def target_label(target: str) -> str:
         return plain(target)
     metric, sign, threshold, split = match.groups()
     limit = "at most " if sign == "<=" else ""
-    return f"{limit}{threshold_label(float(threshold), metric)} {split} {metric.replace('_', ' ')}"
+    name = "AUC" if metric == "auc" else metric.replace("_", " ")
+    return f"{limit}{threshold_label(float(threshold), metric)} {split} {name}"
 
 
 def metric_unit(metric: str) -> str:

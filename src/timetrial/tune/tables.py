@@ -245,8 +245,9 @@ def _as_cost(row: Row, record: RunRecord) -> Row:
 
 
 def chosen_words(found: Found, settings: Mapping[str, Setting]) -> str:
-    """Return the rules that the search chose, without those that follow from them."""
-    return ", ".join(f"{name} {settings[name]}" for name in found.settings.space.parameters)
+    """Return the rules that the search chose, by the last part of their names."""
+    names = found.settings.space.chosen
+    return ", ".join(f"{name.rpartition('.')[2]} {settings[name]}" for name in names)
 
 
 def _notes(found: Found) -> list[str]:
@@ -260,6 +261,9 @@ def _notes(found: Found) -> list[str]:
         f"sampler {settings.sampler}, pruner {settings.pruner}, Optuna; every run has a seed of "
         "its own, none is shared between trials, further runs of leaders and fresh runs",
     ]
+    same = [f"{name} {one.choices[0]}" for name, one in space.parameters.items() if one.fixed]
+    if same:
+        notes.append(f"the same in all trials: {', '.join(same)}")
     if "batch_size" in space.parameters:
         notes.append(
             "with another mini-batch, what is counted in steps (evaluations, the end, a warm-up, a "

@@ -127,11 +127,19 @@ def _quality(kin: _Kin, *, first: bool) -> Table:
     published = first and kin.table.startswith("flights-delay")
     best = _best(kin)
     notes = [_order(best), *_documents_order(best), *_chosen(kin)]
+    answer = f"{kin.title}: {notes[0][0].lower()}{notes[0][1:]}" if best else ""
     if published:
         tasks = [f"flights-delay-{kind}" for kind in KINDS]
         lines += published_lines(tasks, _published, general=_flaws())
         notes += [f"published: {flaw}" for flaw in _flaws()]
-    return Table(suite="tabular", title=kin.title, columns=COLUMNS, lines=lines, notes=notes)
+    return Table(
+        suite="tabular",
+        title=kin.title,
+        columns=COLUMNS,
+        lines=lines,
+        notes=notes,
+        answer=" ".join([answer, *_documents_order(best)]).strip(),
+    )
 
 
 def _flaws() -> list[str]:
